@@ -1,0 +1,1 @@
+//! Runs workloads on Wasmtime and answers HTTP requests in component instances.

@@ -1,0 +1,1 @@
+//! Berth's HTTP stack: accept loop, TLS, limits, drain, domain match and header hygiene.

@@ -1,0 +1,77 @@
+//! Ids.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A host's id: a UUID, made when the process starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(Uuid);
+
+impl HostId {
+    /// A new random id.
+    pub fn random() -> HostId {
+        HostId(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for HostId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<HostId, InvalidId> {
+        text.parse().map(HostId).map_err(|_| InvalidId { what: "host id", text: shorten(text), rule: "a UUID" })
+    }
+}
+
+/// A workload's id on the wire: the Workload object's uid. Peers choose it, so it is any printable text of 1 to 128
+/// characters without white space. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkloadId(Arc<str>);
+
+impl WorkloadId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkloadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for WorkloadId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<WorkloadId, InvalidId> {
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(InvalidId { what: "workload id", text: shorten(text), rule: "1 to 128 printable ASCII characters without spaces" });
+        }
+        Ok(WorkloadId(text.into()))
+    }
+}
+
+/// A text that is no id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {what}: it must be {rule}")]
+pub struct InvalidId {
+    what: &'static str,
+    text: String,
+    rule: &'static str,
+}
+
+/// Bad input in an error is cut, so that a log line stays a line.
+fn shorten(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}

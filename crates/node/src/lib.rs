@@ -1,0 +1,1 @@
+//! Composition root of Berth: roles, telemetry, local mode.

@@ -1,0 +1,1 @@
+//! Places workloads on hosts: snapshot, plan, apply.
