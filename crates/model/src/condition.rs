@@ -63,8 +63,7 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
 pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: jiff::Timestamp) {
     match conditions.iter_mut().find(|c| c.kind == new.kind) {
         Some(old) => {
-            new.last_transition_time =
-                if old.status == new.status { old.last_transition_time.or(Some(now)) } else { Some(now) };
+            new.last_transition_time = if old.status == new.status { old.last_transition_time.or(Some(now)) } else { Some(now) };
             *old = new;
         }
         None => {

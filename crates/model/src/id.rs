@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::text::quote;
+
 /// A host's id: a UUID, made when the process starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -29,7 +31,7 @@ impl FromStr for HostId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<HostId, InvalidId> {
-        text.parse().map(HostId).map_err(|_| InvalidId { what: "host id", text: shorten(text), rule: "a UUID" })
+        text.parse().map(HostId).map_err(|_| InvalidId { what: "host id", text: quote(text), rule: "a UUID" })
     }
 }
 
@@ -56,7 +58,7 @@ impl FromStr for WorkloadId {
 
     fn from_str(text: &str) -> Result<WorkloadId, InvalidId> {
         if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(InvalidId { what: "workload id", text: shorten(text), rule: "1 to 128 printable ASCII characters without spaces" });
+            return Err(InvalidId { what: "workload id", text: quote(text), rule: "1 to 128 printable ASCII characters without spaces" });
         }
         Ok(WorkloadId(text.into()))
     }
@@ -69,9 +71,4 @@ pub struct InvalidId {
     what: &'static str,
     text: String,
     rule: &'static str,
-}
-
-/// Bad input in an error is cut, so that a log line stays a line.
-fn shorten(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
 }

@@ -3,6 +3,8 @@
 //! Everything here is a value: parsed once at the edge, valid from then on. The crate knows no runtime, no network, no
 //! Kubernetes client and no Wasm engine.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod condition;
 pub mod digest;
 pub mod domain;
@@ -12,8 +14,7 @@ pub mod id;
 pub mod image;
 pub mod interface;
 pub mod limits;
-pub mod manifest;
 pub mod quantity;
 pub mod resource;
-pub mod validate;
+mod text;
 pub mod workload;
