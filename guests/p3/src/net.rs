@@ -1,0 +1,79 @@
+//! Routes that reach out: HTTP, TCP and name lookups of WASI 0.3.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use guest_common::error_name;
+use guest_common::target::Url;
+use wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
+use wasip3::sockets::ip_name_lookup::resolve_addresses;
+use wasip3::sockets::types::{
+    ErrorCode as SocketError, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket,
+};
+use wasip3::{spawn_local, wit_future};
+
+use crate::answer;
+use crate::body;
+
+/// Gets `url` and passes its status and body on, or answers 502 with the error's name.
+pub async fn fetch(url: &str) -> Response {
+    let Some(url) = Url::parse(url) else {
+        return answer::text(400, "url= must be an http or https URL\n");
+    };
+    match send(&url).await {
+        Ok(fetched) => {
+            let (response, sink) = answer::begin(fetched.get_status_code(), Vec::new());
+            let (_outcome, outcome) = wit_future::new(|| Ok(()));
+            let (stream, trailers) = Response::consume_body(fetched, outcome);
+            spawn_local(body::pump(stream, trailers, sink));
+            response
+        }
+        Err(error) => answer::outcome(Err(error_name(&format!("{error:?}")))),
+    }
+}
+
+async fn send(url: &Url<'_>) -> Result<Response, ErrorCode> {
+    let (_trailers, trailers) = wit_future::new(|| Ok(None));
+    let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
+    let scheme = if url.secure { Scheme::Https } else { Scheme::Http };
+    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    request.set_scheme(Some(&scheme)).map_err(invalid)?;
+    request.set_authority(Some(url.authority)).map_err(invalid)?;
+    request.set_path_with_query(Some(url.path_with_query)).map_err(invalid)?;
+    wasip3::http::client::send(request).await
+}
+
+/// Connects to `IP:PORT`; the error is the socket's error code by name.
+pub async fn connect(address: &str) -> Result<String, String> {
+    let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
+    let connected = connect_to(address).await;
+    connected.map(|()| format!("connected to {address}")).map_err(|error| error_name(&format!("{error:?}")))
+}
+
+async fn connect_to(address: SocketAddr) -> Result<(), SocketError> {
+    let (family, remote) = match address {
+        SocketAddr::V4(v4) => {
+            let [a, b, c, d] = v4.ip().octets();
+            (IpAddressFamily::Ipv4, IpSocketAddress::Ipv4(Ipv4SocketAddress { port: v4.port(), address: (a, b, c, d) }))
+        }
+        SocketAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.ip().segments();
+            let address = (a, b, c, d, e, f, g, h);
+            let remote = Ipv6SocketAddress { port: v6.port(), flow_info: 0, address, scope_id: 0 };
+            (IpAddressFamily::Ipv6, IpSocketAddress::Ipv6(remote))
+        }
+    };
+    TcpSocket::create(family)?.connect(remote).await
+}
+
+/// The addresses of a name, one a line; the error is the lookup's error code by name.
+pub async fn resolve(name: &str) -> Result<String, String> {
+    let found = resolve_addresses(name.to_owned()).await.map_err(|error| error_name(&format!("{error:?}")))?;
+    Ok(found.into_iter().map(|address| ip(address).to_string()).collect::<Vec<_>>().join("\n"))
+}
+
+fn ip(address: IpAddress) -> IpAddr {
+    match address {
+        IpAddress::Ipv4((a, b, c, d)) => Ipv4Addr::new(a, b, c, d).into(),
+        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => Ipv6Addr::new(a, b, c, d, e, f, g, h).into(),
+    }
+}
