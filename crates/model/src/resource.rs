@@ -9,6 +9,7 @@ mod deployment;
 mod host;
 mod meta;
 mod replica_set;
+mod wire;
 mod workload;
 
 pub use artifact::{ArtifactSpec, ArtifactStatus};

@@ -1,0 +1,215 @@
+//! A document as a tree whose nodes know their lines.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::MAX_DEPTH;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Line in the document, counted from 1; 0 when unknown.
+    pub(super) line: u64,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// One entry of a map.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// The key's line.
+    pub(super) line: u64,
+    pub(super) value: Node,
+}
+
+impl Node {
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
+    /// What the value is, for a person.
+    pub(super) fn describe(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(value) => format!("the truth value {value}"),
+            Value::Signed(value) => format!("the number {value}"),
+            Value::Unsigned(value) => format!("the number {value}"),
+            Value::Float(value) => format!("the number {value}"),
+            Value::Text(_) => "text".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+        }
+    }
+
+    /// The entry under `key`, unless it is null: Kubernetes takes null for absent.
+    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == key && !entry.value.is_null()),
+            _ => None,
+        }
+    }
+
+    /// The text under `key`.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match &self.get(key)?.value.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Why a document can't be read.
+pub(super) struct ReadError {
+    /// Line in the document, counted from 1; 0 when unknown.
+    pub(super) line: u64,
+    pub(super) message: String,
+}
+
+/// Reads one document of YAML or JSON; an empty one is null.
+pub(super) fn read(text: &str) -> Result<Node, ReadError> {
+    // A list of a few hundred workloads has some ten thousand nodes; aliases may not multiply what a text of the greatest
+    // length could say without them.
+    const MAX_NODES: usize = 500_000;
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES, max_events: 4 * MAX_NODES, max_documents: 2 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_NODES },
+        with_snippet: false,
+        emit_comments: false,
+    };
+    match serde_saphyr::from_str_with_options::<Node>(text, options) {
+        Ok(node) => Ok(node),
+        Err(error) => match json_beyond_yaml(text, &error) {
+            Some(node) => Ok(node),
+            None => Err(explain(&error)),
+        },
+    }
+}
+
+/// JSON is YAML but for a few matters of form, such as tabs for indentation and very long keys. A text that only those keep
+/// from being YAML is read as JSON, without lines.
+fn json_beyond_yaml(text: &str, error: &serde_saphyr::Error) -> Option<Node> {
+    use serde_saphyr::Error;
+    let form = !matches!(error.without_snippet(), Error::DuplicateMappingKey { .. } | Error::Budget { .. });
+    let json = text.trim_start().trim_start_matches("---").trim_start();
+    if form && json.starts_with(['{', '[']) { serde_json::from_str(json).ok() } else { None }
+}
+
+fn explain(error: &serde_saphyr::Error) -> ReadError {
+    use serde_saphyr::Error;
+    let line = error.location().map_or(0, |location| location.line());
+    let message = match error.without_snippet() {
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{}` stands twice in one map", crate::text::quote(key)),
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => format!("it is too deep or too large: {}", one_line(error)),
+        _ => format!("it is not YAML: {}", one_line(error)),
+    };
+    ReadError { line, message }
+}
+
+fn one_line(error: &serde_saphyr::Error) -> String {
+    let text: String = error.without_snippet().to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Node { line: spanned.referenced.line(), value: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Signed(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Unsigned(value))
+    }
+
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Float(value as f64))
+    }
+
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Float(value as f64))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Value::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            entries.push(Entry { key: key.value, line: key.referenced.line(), value: map.next_value()? });
+        }
+        Ok(Value::Map(entries))
+    }
+}
