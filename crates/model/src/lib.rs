@@ -20,4 +20,5 @@ pub mod quantity;
 pub mod resource;
 pub mod suggest;
 mod text;
+pub mod validate;
 pub mod workload;
