@@ -25,3 +25,16 @@ pub(crate) mod wasmcloud {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::wasmcloud::runtime::v2::{Component, ImagePullSecret};
+
+    #[test]
+    fn debug_output_of_a_message_shows_no_credentials() {
+        let secret = ImagePullSecret { username: "hunter".into(), password: "hunter2".into() };
+        let component = Component { image_pull_secret: Some(secret), ..Component::default() };
+        let text = format!("{component:?}");
+        assert!(text.contains("ImagePullSecret(..)") && !text.contains("hunter"), "{text}");
+    }
+}

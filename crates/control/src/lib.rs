@@ -7,6 +7,8 @@
 //! The public API speaks `berth-model`'s types; wire types and their checks stay inside. The crate knows how messages
 //! travel and what they mean, not how a host runs workloads or how an operator places them.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod bus;
 mod client;
 mod convert;
