@@ -72,3 +72,39 @@ pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: jiff::Times
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(status: ConditionStatus, message: &str) -> Condition {
+        let (reason, message) = ("Test".to_owned(), message.to_owned());
+        Condition { kind: "Ready".into(), status, reason, message, last_transition_time: None, observed_generation: 1 }
+    }
+
+    fn at(second: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn l17_setting_an_equal_condition_again_changes_nothing() {
+        let mut conditions = Vec::new();
+        set(&mut conditions, ready(ConditionStatus::True, "up"), at(1));
+        let before = conditions.clone();
+        set(&mut conditions, ready(ConditionStatus::True, "up"), at(2));
+        assert_eq!(conditions, before);
+    }
+
+    #[test]
+    fn only_a_changed_status_is_a_transition() {
+        let mut conditions = Vec::new();
+        set(&mut conditions, ready(ConditionStatus::True, "up"), at(1));
+        set(&mut conditions, ready(ConditionStatus::True, "still up"), at(2));
+        assert_eq!(find(&conditions, "Ready").unwrap().last_transition_time, Some(at(1)));
+        assert_eq!(find(&conditions, "Ready").unwrap().message, "still up");
+        set(&mut conditions, ready(ConditionStatus::False, "down"), at(3));
+        assert_eq!(find(&conditions, "Ready").unwrap().last_transition_time, Some(at(3)));
+        assert!(!is_true(&conditions, "Ready") && !is_true(&conditions, "Sync"));
+        assert_eq!(conditions.len(), 1);
+    }
+}

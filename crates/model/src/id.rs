@@ -72,3 +72,20 @@ pub struct InvalidId {
     text: String,
     rule: &'static str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_as_themselves_and_nothing_else_is_one() {
+        let host = HostId::random();
+        assert_eq!(host.to_string().parse::<HostId>().unwrap(), host);
+        assert!("host-1".parse::<HostId>().unwrap_err().to_string().contains("must be a UUID"));
+        let id: WorkloadId = "6f9619ff-8b86".parse().unwrap();
+        assert_eq!(id.to_string(), id.as_str());
+        for bad in ["", "a b", "a\nb", "ü", &"x".repeat(129)] {
+            assert!(bad.parse::<WorkloadId>().is_err(), "{bad}");
+        }
+    }
+}

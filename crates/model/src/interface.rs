@@ -118,3 +118,84 @@ pub fn is_kebab_name(text: &str) -> bool {
 pub struct InvalidInterface {
     text: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn versions_are_compatible_while_the_leftmost_number_stands() {
+        let cases = [
+            ("0.2.0", "0.2.9", true),
+            ("0.2.0", "0.3.0", false),
+            ("0.0.1", "0.0.2", false),
+            ("0.0.1", "0.0.1", true),
+            ("1.0.0", "1.9.0", true),
+            ("1.0.0", "2.0.0", false),
+            ("0.3.0-rc-1", "0.3.0-rc-2", false),
+            ("0.3.0-rc-1", "0.3.0-rc-1", true),
+            ("0.3.0-rc-1", "0.3.0", false),
+            ("0.3.0+a", "0.3.0+b", true),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(compatible(&version(a), &version(b)), expected, "{a} and {b}");
+            assert_eq!(compatible(&version(b), &version(a)), expected, "{b} and {a}");
+        }
+    }
+
+    #[test]
+    fn an_entry_covers_its_interfaces_at_compatible_versions() {
+        let mut entry = HostInterface {
+            namespace: "wasi".into(),
+            package: "http".into(),
+            interfaces: vec!["handler".into()],
+            version: Some(version("0.3.0")),
+            name: None,
+            config: BTreeMap::new(),
+        };
+        let covers = |entry: &HostInterface, text: &str| entry.covers(&text.parse().unwrap());
+        assert!(covers(&entry, "wasi:http/handler@0.3.1") && covers(&entry, "wasi:http/handler"));
+        for other in ["wasi:http/handler@0.2.0", "wasi:http/client@0.3.0", "wasi:io/handler@0.3.0", "acme:http/handler@0.3.0"] {
+            assert!(!covers(&entry, other), "{other}");
+        }
+        entry.version = None;
+        assert!(covers(&entry, "wasi:http/handler@0.2.0"));
+    }
+
+    #[test]
+    fn names_have_four_parts_of_which_the_version_may_be_left_out() {
+        for text in ["wasi:http/handler@0.3.0", "wasi:http/handler", "a-b1:c-2d/E-f@1.0.0-rc.1+x"] {
+            assert_eq!(text.parse::<InterfaceName>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "wasi",
+            "wasi:http",
+            "wasi/http",
+            "wasi:http/",
+            "wasi:http/handler@",
+            "wasi:http/handler@0.3",
+            "wasi:http/a/b",
+            "1a:b/c",
+            "a--b:c/d",
+            "a:b/cD",
+        ] {
+            assert!(text.parse::<InterfaceName>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_interface_or_an_error_and_reads_back_as_itself(text in "\\PC{0,8}|[a-z-]{1,4}:[a-z0-9-]{1,4}/[a-zA-Z-]{1,4}(@[0-9]\\.[0-9]\\.[0-9])?") {
+            if let Ok(name) = text.parse::<InterfaceName>() {
+                prop_assert_eq!(name.to_string().parse::<InterfaceName>().unwrap(), name);
+            }
+        }
+    }
+}

@@ -72,3 +72,16 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_component_says_stands_over_the_defaults() {
+        let defaults = Effective::default();
+        assert_eq!(Limits::default().over(&defaults), defaults);
+        let own = Limits { memory_bytes: Some(1 << 20), max_queued: Some(0), ..Limits::default() }.over(&defaults);
+        assert_eq!(own, Effective { memory_bytes: 1 << 20, max_queued: 0, ..defaults });
+    }
+}

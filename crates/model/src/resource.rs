@@ -202,3 +202,23 @@ impl Resource {
         ObjectKey { kind: self.kind(), namespace: meta.namespace.clone(), name: meta.name.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_found_by_every_word_a_person_types_for_it() {
+        for kind in Kind::ALL {
+            for word in [kind.as_str(), kind.plural(), &kind.as_str().to_uppercase(), &kind.as_str().to_lowercase()] {
+                assert_eq!(Kind::from_word(word), Some(kind), "{word}");
+            }
+        }
+        for (word, kind) in
+            [("wd", Kind::WorkloadDeployment), ("wrs", Kind::WorkloadReplicaSet), ("WW", Kind::Workload), ("cm", Kind::ConfigMap)]
+        {
+            assert_eq!(Kind::from_word(word), Some(kind), "{word}");
+        }
+        assert_eq!(Kind::from_word("pods"), None);
+    }
+}

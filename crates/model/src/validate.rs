@@ -58,8 +58,8 @@ pub fn resource(resource: &Resource) -> Result<(), InvalidSpec> {
 pub fn http_entry(meta: &ObjectMeta, spec: &WorkloadSpec) -> Result<Option<HttpEntry>, InvalidSpec> {
     let mut checker = Checker::new(&meta.namespace, None);
     let path = Path::Root.field("spec");
-    let interfaces = interfaces::check(&mut checker, &spec.host_interfaces, &path);
-    let entry = http::entry(&mut checker, spec, &interfaces, &path);
+    let mut interfaces = interfaces::check(&mut checker, &spec.host_interfaces, &path);
+    let entry = http::entry(&mut checker, spec, &mut interfaces, &path);
     checker.finish(entry)
 }
 

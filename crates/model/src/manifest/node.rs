@@ -6,6 +6,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::MAX_DEPTH;
+use crate::text::quote;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -103,28 +104,38 @@ pub(super) fn read(text: &str) -> Result<Node, ReadError> {
 /// from being YAML is read as JSON, without lines.
 fn json_beyond_yaml(text: &str, error: &serde_saphyr::Error) -> Option<Node> {
     use serde_saphyr::Error;
-    let form = !matches!(error.without_snippet(), Error::DuplicateMappingKey { .. } | Error::Budget { .. });
+    let form = !matches!(innermost(error), Error::DuplicateMappingKey { .. } | Error::Budget { .. });
     let json = text.trim_start().trim_start_matches("---").trim_start();
     if form && json.starts_with(['{', '[']) { serde_json::from_str(json).ok() } else { None }
 }
 
 fn explain(error: &serde_saphyr::Error) -> ReadError {
-    use serde_saphyr::Error;
+    use serde_saphyr::{Error, MessageFormatter as _, UserMessageFormatter};
     let line = error.location().map_or(0, |location| location.line());
-    let message = match error.without_snippet() {
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{}` stands twice in one map", crate::text::quote(key)),
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => format!("it is too deep or too large: {}", one_line(error)),
-        _ => format!("it is not YAML: {}", one_line(error)),
+    let message = match innermost(error) {
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{}` stands twice in one map", quote(key)),
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
+            format!("it is nested too deeply or too large; a manifest may nest {MAX_DEPTH} deep")
+        }
+        // Without its own place, which counts lines from the start of this document.
+        other => format!("it can't be read as YAML: {}", one_line(&UserMessageFormatter.format_message(other))),
     };
     ReadError { line, message }
 }
 
-fn one_line(error: &serde_saphyr::Error) -> String {
-    let text: String = error.without_snippet().to_string();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The error itself, without what says how it came about.
+fn innermost(mut error: &serde_saphyr::Error) -> &serde_saphyr::Error {
+    use serde_saphyr::Error;
+    while let Error::AliasError { error: inner, .. } | Error::WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
+    error
+}
+
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -15,6 +15,7 @@ pub struct ObjectMeta {
     /// Name, unique per kind and namespace: a DNS subdomain of at most 253 characters.
     pub name: String,
     /// Namespace, a DNS label; empty in a manifest means `default`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// Unique id of this incarnation, a UUID; given by the store.
     #[serde(skip_serializing_if = "String::is_empty")]

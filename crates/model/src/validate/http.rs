@@ -14,11 +14,12 @@ use crate::workload::HttpEntry;
 const HANDLERS: [&str; 2] = ["incoming-handler", "handler"];
 
 /// The domains of every `wasi:http` entry with a handler, the user's own first, and the component they lead to. `config` of an
-/// entry says `host`, `host-aliases` and `component`; the Service's names come on top, for entries of both WASI versions.
+/// entry says `host`, `host-aliases` and `component`. The Service's names come on top; they are put into `host-aliases` too, for
+/// entries of both WASI versions, as that is how they reach a host.
 pub(super) fn entry(
     checker: &mut Checker<'_>,
     spec: &WorkloadSpec,
-    interfaces: &[(usize, HostInterface)],
+    interfaces: &mut [(usize, HostInterface)],
     spec_path: &Path<'_>,
 ) -> Option<HttpEntry> {
     let mut entry = HttpEntry::default();
@@ -38,14 +39,13 @@ pub(super) fn entry(
     if let Some(service) = service_name(spec) {
         let kubernetes = spec_path.field("kubernetes");
         let place = kubernetes.field("service");
-        let place = place.field("name");
-        names::dns_label(checker, service, &place);
-        for name in service_domains(service, checker.namespace) {
-            // A name or namespace that makes no domain has been reported as such.
-            if let Ok(domain) = name.parse() {
-                add(&mut entry.domains, domain);
-            }
+        names::dns_label(checker, service, &place.field("name"));
+        // A name or namespace that makes no domain has been reported as such.
+        let aliases: Vec<Domain> = service_domains(service, checker.namespace).iter().filter_map(|name| name.parse().ok()).collect();
+        for (_, interface) in interfaces.iter_mut().filter(|(_, interface)| is_handler(interface)) {
+            add_aliases(interface, &aliases);
         }
+        aliases.into_iter().for_each(|alias| add(&mut entry.domains, alias));
     }
     Some(entry)
 }
@@ -65,12 +65,23 @@ fn domains(checker: &mut Checker<'_>, interface: &HostInterface, domains: &mut V
             add(domains, domain);
         }
     }
-    let aliases = interface.config.get("host-aliases").map_or("", String::as_str);
-    for alias in aliases.split(',').map(str::trim).filter(|alias| !alias.is_empty()) {
+    for alias in aliases(interface) {
         if let Some(domain) = checker.parse(alias, &place.field("host-aliases")) {
             add(domains, domain);
         }
     }
+}
+
+/// The user's own aliases.
+fn aliases(interface: &HostInterface) -> impl Iterator<Item = &str> {
+    let aliases = interface.config.get("host-aliases").map_or("", String::as_str);
+    aliases.split(',').map(str::trim).filter(|alias| !alias.is_empty())
+}
+
+fn add_aliases(interface: &mut HostInterface, more: &[Domain]) {
+    let mut all: Vec<String> = aliases(interface).map(str::to_owned).collect();
+    all.extend(more.iter().map(ToString::to_string).filter(|alias| !aliases(interface).any(|own| own == alias)));
+    interface.config.insert("host-aliases".to_owned(), all.join(","));
 }
 
 fn component(checker: &mut Checker<'_>, spec: &WorkloadSpec, interface: &HostInterface, found: &mut Option<String>, place: &Path<'_>) {

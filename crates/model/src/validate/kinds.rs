@@ -58,8 +58,8 @@ pub(super) fn workload(checker: &mut Checker<'_>, meta: &ObjectMeta, spec: &Work
     let components = component::components(checker, spec, path);
     let service = spec.service.as_ref().and_then(|service| component::service(checker, service, spec, path));
     let volumes = volumes::check(checker, &spec.volumes, path);
-    let interfaces = interfaces::check(checker, &spec.host_interfaces, path);
-    let http = http::entry(checker, spec, &interfaces, path);
+    let mut interfaces = interfaces::check(checker, &spec.host_interfaces, path);
+    let http = http::entry(checker, spec, &mut interfaces, path);
     if http.is_none() {
         // Otherwise the HTTP entry has checked it.
         kubernetes(checker, spec.kubernetes.as_ref(), path);
