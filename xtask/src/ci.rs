@@ -6,10 +6,13 @@ use anyhow::Result;
 
 use crate::steps::{Outcome, Steps};
 use crate::workspace::Workspace;
-use crate::{command, generate, setup, suite, tidy, tools};
+use crate::{command, fuzz, generate, setup, suite, tidy, tools};
 
 /// How long fetching the advisory database may take before it counts as out of reach.
 const ADVISORIES_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time per fuzz target, seconds: enough to notice a target that no longer builds or a fault near the seeds.
+const FUZZ_SECONDS: u32 = 15;
 
 /// Crates that can be built without WASI 0.3.
 const WITHOUT_P3: [&str; 3] = ["berth-host", "berth-node", "berth-cli"];
@@ -39,6 +42,10 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     steps.step("generated code is current", || done(generate::run(true)));
     steps.step("dependencies", || done(deny(workspace, &["check", "bans", "licenses", "sources"])));
     steps.step("advisories", || advisories(workspace));
+    steps.step("fuzz", || match fuzz::has_compiler() {
+        true => done(fuzz::run(workspace, FUZZ_SECONDS, &[])),
+        false => Ok(Outcome::Skipped("there is no C++ compiler for libFuzzer".into())),
+    });
     steps.step("test", || {
         let summary = suite::run(workspace, &[])?;
         closing = summary.closing().to_owned();

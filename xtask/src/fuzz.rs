@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -41,12 +42,21 @@ impl Target {
 
 /// Runs the targets, each for so many seconds; without any, all of them.
 pub fn run(workspace: &Workspace, seconds: u32, targets: &[Target]) -> Result<()> {
+    if !has_compiler() {
+        bail!("fuzzing needs a C++ compiler, for libFuzzer is written in it: install one (Debian: apt-get install g++)");
+    }
     tools::FUZZ.install(workspace).context("fuzzing needs cargo-fuzz, and it can't be installed")?;
     let targets = if targets.is_empty() { &Target::ALL } else { targets };
     for target in targets {
         one(workspace, seconds, *target)?;
     }
     Ok(())
+}
+
+/// Whether there is a C++ compiler to build libFuzzer with.
+pub fn has_compiler() -> bool {
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn one(workspace: &Workspace, seconds: u32, target: Target) -> Result<()> {

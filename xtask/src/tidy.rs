@@ -5,6 +5,7 @@
 
 mod calls;
 mod directions;
+mod documents;
 mod excuse;
 mod fixtures;
 mod map;
@@ -82,6 +83,7 @@ fn check(tree: &Tree, metadata: &Metadata, fixtures: &[&str]) -> Vec<Finding> {
     findings.extend(directions::majors(metadata));
     findings.extend(map::crates(tree, metadata));
     findings.extend(map::lessons(tree));
+    findings.extend(documents::check(tree));
     findings.extend(fixtures::check(tree, fixtures));
     findings.extend(unsafety::check(tree, &unsafety::MODULES));
     for file in &tree.files {

@@ -9,6 +9,9 @@ const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX
 /// Where people's and programs' own folders are. Put together for the same reason.
 const MACHINE: [&str; 4] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/wo", "rk/main")];
 
+/// A home folder that nobody has: for examples and tests.
+const NOBODYS: &str = concat!("/ho", "me/me");
+
 /// Files that say where packages come from.
 const PACKAGE_FILES: [&str; 9] =
     ["Cargo.lock", "config.toml", "go.sum", "package-lock.json", "pip.conf", "pnpm-lock.yaml", "requirements.txt", "uv.lock", "yarn.lock"];
@@ -50,7 +53,9 @@ fn has_word(line: &str, word: &str) -> bool {
 /// Whether `path` stands in `line` as the start of a path.
 fn has_path(line: &str, path: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '~' | '}' | '/');
-    line.match_indices(path).any(|(at, _)| !line[..at].ends_with(inside) || line[..at].ends_with("file://"))
+    let starts = |at: usize| !line[..at].ends_with(inside) || line[..at].ends_with("file://");
+    let nobodys = |at: usize| line[at..].strip_prefix(NOBODYS).is_some_and(|rest| !rest.starts_with(inside) || rest.starts_with('/'));
+    line.match_indices(path).any(|(at, _)| starts(at) && !nobodys(at))
 }
 
 /// Host of the first URL in `line`.
@@ -76,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_path_of_one_machine_is_found() {
-        assert_eq!(found("a.rs", &format!("let a = \"{}me/b\";", MACHINE[1])), [("machine", 1)]);
+        assert_eq!(found("a.rs", &format!("let a = \"{}you/b\";", MACHINE[1])), [("machine", 1)]);
+        assert_eq!(found("a.rs", &format!("let a = \"{NOBODYS}/b\";")), []);
         assert_eq!(found("a.rs", &format!("image: file://{}b", MACHINE[0])), [("machine", 1)]);
         assert_eq!(found("a.rs", &format!("https://example.com{}b and $X/a{}", MACHINE[0], MACHINE[1])), []);
     }
