@@ -1,1 +1,33 @@
-//! Runs workloads on Wasmtime and answers HTTP requests in component instances.
+//! The host: runs workloads on Wasmtime and answers each HTTP request in a component instance.
+//!
+//! A workload is prepared once ([`prepare`](crate::Host::set_wanted)): its components are fetched, inspected, compiled, linked and
+//! pre-instantiated. A request then does one lookup in an immutable route table, takes a slot, and runs in an instance of its own
+//! on the thread that accepted it. The crate knows no control protocol and no Kubernetes: it takes checked
+//! [`berth_model::workload::Workload`]s and reports [`Status`].
+
+mod admission;
+mod compile;
+mod component;
+mod config;
+mod egress;
+mod engine;
+mod guest;
+mod host;
+mod ingress;
+pub mod intake;
+mod invoke;
+mod limiter;
+pub mod logs;
+mod metrics;
+mod prepare;
+mod request_id;
+mod reuse;
+mod routes;
+mod status;
+mod stdio;
+mod supervisor;
+
+pub use config::{HostConfig, IngressConfig};
+pub use host::{Host, StartError};
+pub use metrics::WorkloadFigures;
+pub use status::{ComponentStatus, State, Status, WantedWorkload};

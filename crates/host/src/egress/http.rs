@@ -1,0 +1,213 @@
+//! Outgoing HTTP of guests: granted by `allowedHosts`, resolved once, connected only to addresses the grant leads to, and bounded
+//! by the request's deadline. A connection serves one request and is never shared between components.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::uri::Scheme;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::{Denied, deny};
+use crate::component::Component;
+
+/// Time to resolve and connect, where the guest asks for no other.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a body that cross between guest and host at once (L31).
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+type Processed = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Result<(http::Response<WasiBody>, Processed), Error>;
+
+/// The way out of one store, for WASI 0.2 and 0.3 alike.
+pub(crate) struct Outgoing {
+    component: Arc<Component>,
+    deadline: Instant,
+}
+
+impl Outgoing {
+    pub(crate) fn new(component: Arc<Component>) -> Outgoing {
+        Outgoing { component, deadline: Instant::now() }
+    }
+
+    /// The deadline that outgoing requests share with the one that makes them.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+}
+
+impl WasiHttpHooks for Outgoing {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
+    #[cfg(feature = "wasi-p3")]
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Processed,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let component = self.component.clone();
+        let deadline = tokio::time::Instant::from_std(self.deadline);
+        Box::new(async move {
+            let send = send(&component, request, options);
+            tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout))
+        })
+    }
+}
+
+/// Where a request goes.
+struct Destination {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+fn destination(uri: &http::Uri) -> Result<Destination, Error> {
+    let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
+    let tls = uri.scheme() == Some(&Scheme::HTTPS);
+    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    if host.is_empty() { Err(Error::HttpRequestUriInvalid) } else { Ok(Destination { host, port, tls }) }
+}
+
+async fn send(component: &Component, mut request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
+    let to = destination(request.uri())?;
+    let addresses = permitted(component, &to).await?;
+    let connect_timeout = options.as_ref().and_then(|o| o.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
+    let stream = tokio::time::timeout(connect_timeout, connect(component, &to, &addresses))
+        .await
+        .unwrap_or(Err(Error::ConnectionTimeout))?;
+    // The request line of HTTP/1.1 holds a path; the authority is in Host.
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
+    *request.uri_mut() = path.into();
+
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let guard = AbortOnDrop(driver.abort_handle());
+    let first_byte = options.as_ref().and_then(|o| o.first_byte_timeout);
+    let response = match first_byte {
+        Some(limit) => tokio::time::timeout(limit, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??,
+        None => sender.send_request(request).await?,
+    };
+    let between = options.as_ref().and_then(|o| o.between_bytes_timeout);
+    let response = response.map(|body| ResponseBody { body, between, timer: None, _guard: guard }.boxed_unsync());
+    Ok((response, Box::new(async { Ok(()) })))
+}
+
+/// The addresses of the destination that the grants lead to; an error, told, when there is none.
+async fn permitted(component: &Component, to: &Destination) -> Result<Vec<SocketAddr>, Error> {
+    let scheme = if to.tls { "https" } else { "http" };
+    let Some(reach) = component.grants.http_decision(scheme, &to.host, to.port) else {
+        let url = format!("{scheme}://{}:{}", to.host, to.port);
+        let message = format!("request to {url} denied: add \"{}\" to the component's localResources.allowedHosts", to.host);
+        deny(component, Denied::Http, message);
+        return Err(Error::HttpRequestDenied);
+    };
+    let found: Vec<SocketAddr> = match to.host.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, to.port)],
+        Err(_) => tokio::net::lookup_host((to.host.as_str(), to.port))
+            .await
+            .map_err(|_| Error::DnsError { rcode: Some("name not found".into()), info_code: None })?
+            .take(MAX_ADDRESSES)
+            .collect(),
+    };
+    let (good, bad): (Vec<_>, Vec<_>) = found.into_iter().partition(|addr| reach.permits(addr.ip()));
+    if let (true, Some(addr)) = (good.is_empty(), bad.first()) {
+        let message = format!(
+            "request to {} denied: it resolves to {}, which only an entry that names the host exactly can lead to; add \"{}\" to allowedHosts",
+            to.host,
+            addr.ip(),
+            to.host
+        );
+        deny(component, Denied::Http, message);
+        return Err(Error::DestinationIpProhibited);
+    }
+    Ok(good)
+}
+
+/// A connection, plain or TLS.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+async fn connect(component: &Component, to: &Destination, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, Error> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for addr in addresses {
+        match TcpStream::connect(addr).await {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return if to.tls { handshake(component, to, stream).await } else { Ok(Box::new(stream)) };
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(if last.kind() == std::io::ErrorKind::ConnectionRefused { Error::ConnectionRefused } else { Error::Connect(last) })
+}
+
+async fn handshake(component: &Component, to: &Destination, stream: TcpStream) -> Result<Box<dyn Io>, Error> {
+    let name = ServerName::try_from(to.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
+    let connector = tokio_rustls::TlsConnector::from(component.host.tls.clone());
+    Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
+}
+
+/// Ends a task with whatever waits for it.
+pub(crate) struct AbortOnDrop(pub(crate) AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The body of a response, with the connection it comes from.
+struct ResponseBody {
+    body: Incoming,
+    between: Option<Duration>,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    _guard: AbortOnDrop,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.timer = None;
+            return Poll::Ready(frame.map(|f| f.map_err(Error::from)));
+        }
+        let Some(between) = self.between else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(between)));
+        timer.as_mut().poll(cx).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,177 @@
+//! The two engines (DESIGN D11): WASI 0.2 runs on one without concurrency support, which saves a fifth of a request's CPU;
+//! anything that uses 0.3 runs on one with it. Each has one linker, shared by all workloads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use crate::config::HostConfig;
+use crate::egress;
+use crate::guest::Guest;
+
+/// Memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back (SPEED.md, 1).
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+/// The same for tables.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// The same for stacks; without it, zeroing them costs more than the request.
+const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// Freed slots are given back to the kernel in batches of this many.
+const DECOMMIT_BATCH: usize = 16;
+/// Core instances per component instance that the pool has room for: a Rust component has three or four.
+const CORE_INSTANCES_PER_SLOT: u32 = 8;
+/// Largest metadata of one core instance; JavaScript's and Python's interpreters need more than Wasmtime's 1 MiB.
+const MAX_CORE_INSTANCE_BYTES: usize = 4 << 20;
+/// Largest metadata of one component instance.
+const MAX_COMPONENT_INSTANCE_BYTES: usize = 8 << 20;
+
+/// The engines of a host, and the thread that moves their epoch on.
+pub(crate) struct Engines {
+    p2: EngineSet,
+    p3: Option<EngineSet>,
+    _ticker: Ticker,
+}
+
+/// An engine and its linker.
+#[derive(Clone)]
+pub(crate) struct EngineSet {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Arc<Linker<Guest>>,
+}
+
+/// Which engine a component needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Flavor {
+    /// WASI 0.2 only.
+    P2,
+    /// WASI 0.3, or async functions.
+    P3,
+}
+
+impl Engines {
+    pub(crate) fn new(config: &HostConfig) -> wasmtime::Result<Engines> {
+        let p2 = EngineSet::new(config, Flavor::P2)?;
+        let p3 = if cfg!(feature = "wasi-p3") && config.wasi_p3 { Some(EngineSet::new(config, Flavor::P3)?) } else { None };
+        let engines = [Some(p2.engine.clone()), p3.as_ref().map(|s| s.engine.clone())].into_iter().flatten().collect();
+        Ok(Engines { p2, p3, _ticker: Ticker::start(engines, config.tick) })
+    }
+
+    /// The engine of a flavor; none for 0.3 where that is off.
+    pub(crate) fn get(&self, flavor: Flavor) -> Option<&EngineSet> {
+        match flavor {
+            Flavor::P2 => Some(&self.p2),
+            Flavor::P3 => self.p3.as_ref(),
+        }
+    }
+}
+
+impl EngineSet {
+    fn new(config: &HostConfig, flavor: Flavor) -> wasmtime::Result<EngineSet> {
+        let engine = Engine::new(&engine_config(config, flavor))?;
+        let mut linker = Linker::new(&engine);
+        link_p2(&mut linker)?;
+        #[cfg(feature = "wasi-p3")]
+        if flavor == Flavor::P3 {
+            link_p3(&mut linker)?;
+        }
+        Ok(EngineSet { engine, linker: Arc::new(linker) })
+    }
+}
+
+fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
+    let mut c = Config::new();
+    c.wasm_component_model(true);
+    c.epoch_interruption(true);
+    c.memory_init_cow(true);
+    c.max_wasm_stack(config.stack_bytes);
+    // Host functions run on the guest's stack too; what Wasm may not use is theirs.
+    c.async_stack_size(config.stack_bytes + (1536 << 10));
+    c.async_stack_zeroing(true);
+    c.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    c.concurrency_support(flavor == Flavor::P3);
+    #[cfg(feature = "wasi-p3")]
+    if flavor == Flavor::P3 {
+        c.wasm_component_model_async(true);
+        c.wasm_component_model_more_async_builtins(true);
+    }
+    c.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    c
+}
+
+fn pool(config: &HostConfig) -> PoolingAllocationConfig {
+    // Warm instances live beside those in flight, so there is room for twice the slots.
+    let instances = config.slots.saturating_mul(2);
+    let cores = instances.saturating_mul(CORE_INSTANCES_PER_SLOT);
+    let mut p = PoolingAllocationConfig::new();
+    p.pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT_BYTES)
+        .decommit_batch_size(DECOMMIT_BATCH)
+        .total_component_instances(instances)
+        .total_core_instances(cores)
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(2))
+        .total_stacks(instances)
+        .total_gc_heaps(instances.min(1000))
+        .max_memory_size(4 << 30)
+        .table_elements(config.limits.table_elements.max(20_000) as usize)
+        .max_core_instance_size(MAX_CORE_INSTANCE_BYTES)
+        .max_component_instance_size(MAX_COMPONENT_INSTANCE_BYTES);
+    p
+}
+
+fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // Name lookups are granted name by name, which the stock implementation can't do.
+    linker.allow_shadowing(true);
+    egress::names::link_p2(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+#[cfg(feature = "wasi-p3")]
+fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p3::add_to_linker(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    linker.allow_shadowing(true);
+    egress::names::link_p3(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Moves the epoch of all engines on, each tick, on a thread of its own so that no load delays it.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engines: Vec<Engine>, tick: Duration) -> Ticker {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("berth-epoch".into())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(tick);
+                    engines.iter().for_each(Engine::increment_epoch);
+                }
+            })
+            .expect("a thread at start: without one the process is of no use");
+        Ticker { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The host: its parts put together.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use berth_http::{BindError, Running, Server, ServerConfig};
+use berth_model::event::EventSink;
+use berth_model::id::{HostId, WorkloadId};
+use berth_oci::Source;
+use prometheus_client::registry::Registry;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tokio::sync::watch;
+
+use crate::admission::HostSlots;
+use crate::compile::Compiler;
+use crate::component::Shared;
+use crate::config::HostConfig;
+use crate::engine::Engines;
+use crate::ingress::Ingress;
+use crate::limiter::MemoryBudget;
+use crate::logs::LogBook;
+use crate::metrics::{HostCollector, HostMetrics, WorkloadFigures};
+use crate::prepare::Preparer;
+use crate::routes::Routes;
+use crate::status::{Status, WantedWorkload};
+use crate::supervisor::Supervisor;
+
+/// Why a host can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ingress has no socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The engine refuses its configuration.
+    #[error("the WebAssembly engine can't start: {0}")]
+    Engine(String),
+    /// Certificates for outgoing TLS can't be read.
+    #[error("certificates in {path} can't be read: {message}")]
+    Certificates {
+        /// The file.
+        path: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Runs workloads. Dropping it ends everything at once; [`Host::drain`] ends it well.
+pub struct Host {
+    id: HostId,
+    config: Arc<HostConfig>,
+    supervisor: Arc<Supervisor>,
+    slots: Arc<HostSlots>,
+    logs: Arc<LogBook>,
+    metrics: Arc<HostMetrics>,
+    http_addr: SocketAddr,
+    server: Mutex<Option<Arc<Running>>>,
+}
+
+impl Host {
+    /// Starts a host: binds its ingress and spawns its threads. Preparing runs on the tokio runtime this is called in; requests and
+    /// guests never do.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken or not allowed, the engine can't be made, or a certificate file can't be read.
+    pub fn start(config: HostConfig, source: Arc<dyn Source>, events: Arc<dyn EventSink>) -> Result<Arc<Host>, StartError> {
+        let config = Arc::new(config);
+        let engines = Engines::new(&config).map_err(|e| StartError::Engine(format!("{e:#}")))?;
+        let metrics = Arc::new(HostMetrics::default());
+        let slots = Arc::new(HostSlots::new(config.slots));
+        let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
+        let shared = Arc::new(Shared {
+            memory: Arc::new(MemoryBudget::new(config.memory_budget_bytes)),
+            metrics: metrics.clone(),
+            events,
+            tls: client_tls(&config)?,
+        });
+        let preparer = Preparer {
+            config: config.clone(),
+            engines,
+            compiler: Compiler::new(config.compile_threads, metrics.clone()),
+            source,
+            shared,
+            slots: slots.clone(),
+            logs: logs.clone(),
+        };
+        let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
+        let server = Server::bind(server_config(&config))?;
+        let http_addr = server.local_addr();
+        let supervisor = Supervisor::new(preparer, routes.clone(), tokio::runtime::Handle::current());
+        let running = server.serve(Arc::new(Ingress { routes, metrics: metrics.clone() }));
+        Ok(Arc::new(Host {
+            id: HostId::random(),
+            config,
+            supervisor,
+            slots,
+            logs,
+            metrics,
+            http_addr,
+            server: Mutex::new(Some(Arc::new(running))),
+        }))
+    }
+
+    /// The host's id, made at its start.
+    pub fn id(&self) -> HostId {
+        self.id
+    }
+
+    /// What the host was told.
+    pub fn config(&self) -> &HostConfig {
+        &self.config
+    }
+
+    /// Where HTTP is answered.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Makes `wanted` the whole set of workloads; returns at once, [`Host::statuses`] tells how it goes.
+    pub fn set_wanted(&self, wanted: Vec<WantedWorkload>) {
+        self.supervisor.set_wanted(wanted);
+    }
+
+    /// Starts one workload and waits until it runs or has failed; one that failed is forgotten. An id that is taken is an error and
+    /// leaves its workload alone.
+    pub async fn start_workload(&self, wanted: WantedWorkload) -> Status {
+        self.supervisor.start(wanted).await
+    }
+
+    /// Begins to stop one workload: it gets no new request, and goes when those it has are done. None: there is no such workload.
+    pub fn stop_workload(&self, id: &WorkloadId) -> Option<Status> {
+        self.supervisor.stop(id)
+    }
+
+    /// One workload's status.
+    pub fn status(&self, id: &WorkloadId) -> Option<Status> {
+        self.supervisor.status(id)
+    }
+
+    /// All workloads' statuses, by namespace and name.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.supervisor.statuses()
+    }
+
+    /// Changes whenever a status may have.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.supervisor.changes()
+    }
+
+    /// Guests' logs.
+    pub fn logs(&self) -> &Arc<LogBook> {
+        &self.logs
+    }
+
+    /// Workloads' figures.
+    pub fn figures(&self) -> Vec<WorkloadFigures> {
+        self.metrics.figures()
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.slots.in_use()
+    }
+
+    /// Adds the host's metrics to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        let memory = self.supervisor.preparer.shared.memory.clone();
+        registry.register_collector(Box::new(HostCollector { metrics: self.metrics.clone(), memory, slots: self.slots.clone() }));
+    }
+
+    /// Ends the host well: accepts no more, finishes requests within `grace`, cuts the rest, and stops all workloads (L34).
+    pub async fn drain(&self, grace: Duration) {
+        let server = self.server.lock().expect("no panic while held").take();
+        if let Some(server) = server {
+            let drained = server.drain(grace).await;
+            tracing::info!(?drained, "ingress drained");
+        }
+        self.supervisor.shutdown(Duration::from_secs(1)).await;
+    }
+
+    /// Ends the host at once.
+    pub fn kill(&self) {
+        if let Some(server) = self.server.lock().expect("no panic while held").take() {
+            server.kill();
+        }
+    }
+}
+
+fn server_config(config: &HostConfig) -> ServerConfig {
+    let mut server = ServerConfig::new(config.ingress.addr);
+    if config.ingress.threads > 0 {
+        server.threads = config.ingress.threads;
+    }
+    server.tls = config.ingress.tls.clone();
+    server.limits = config.ingress.limits.clone();
+    server.thread_name = "berth-http".to_owned();
+    server
+}
+
+/// Trusts the system's certificates and those of the configuration.
+fn client_tls(config: &HostConfig) -> Result<Arc<rustls::ClientConfig>, StartError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &config.extra_ca {
+        let fail = |message: String| StartError::Certificates { path: path.display().to_string(), message };
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;
+        for certificate in certificates {
+            roots.add(certificate.map_err(|e| fail(e.to_string()))?).map_err(|e| fail(e.to_string()))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|e| StartError::Engine(e.to_string()))?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}

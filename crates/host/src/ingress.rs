@@ -1,0 +1,187 @@
+//! The ingress: from an HTTP request to a guest's answer, and every other end to a status (the one place that decides it).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use berth_http::{Connection, authority, headers, page};
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::invoke::body::GuestBody;
+use crate::invoke::failure::Failure;
+use crate::invoke::{Job, invoke};
+use crate::metrics::{Ended, HostMetrics, WorkloadMetrics};
+use crate::prepare::HttpWorkload;
+use crate::request_id::RequestId;
+use crate::routes::Routes;
+
+/// Seconds after which a refused client may try again: a queue's wait is about as long.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Answers a host's HTTP requests.
+pub(crate) struct Ingress {
+    pub(crate) routes: Arc<ArcSwap<Routes>>,
+    pub(crate) metrics: Arc<HostMetrics>,
+}
+
+impl berth_http::Service for Ingress {
+    type Body = GuestBody;
+
+    async fn call(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<GuestBody> {
+        let authority = match authority::check(&request) {
+            Ok(authority) => authority,
+            Err(error) => return refuse(error.status(), &error.to_string(), page::Format::wanted(request.headers())),
+        };
+        let workload = self.routes.load().find(authority.as_str()).cloned();
+        let Some(workload) = workload else {
+            self.metrics.unrouted.inc();
+            let message = format!("no workload serves {:?}: a domain is the config.host of a wasi:http host interface", authority.host());
+            return refuse(StatusCode::NOT_FOUND, &message, page::Format::wanted(request.headers()));
+        };
+        let _counted = Counted::new(&workload.metrics);
+        serve(&workload, request, connection).await
+    }
+}
+
+/// Counts a request in flight and its time, also when its client goes away.
+struct Counted<'a> {
+    metrics: &'a WorkloadMetrics,
+    start: Instant,
+}
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a WorkloadMetrics) -> Counted<'a> {
+        metrics.in_flight.inc();
+        Counted { metrics, start: Instant::now() }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        self.metrics.latency.observe(self.start.elapsed());
+    }
+}
+
+async fn serve(workload: &HttpWorkload, mut request: Request<Incoming>, connection: &Arc<Connection>) -> Response<GuestBody> {
+    let start = Instant::now();
+    let limits = &workload.entry.component.limits;
+    let format = page::Format::wanted(request.headers());
+    let end = |how: Ended, status: StatusCode, message: &str| {
+        workload.metrics.ended(how);
+        refuse(status, message, format)
+    };
+    if request.body().size_hint().lower() > limits.max_request_body_bytes {
+        let message = format!("the request's body is larger than {} bytes (limits.maxRequestBody)", limits.max_request_body_bytes);
+        return end(Ended::Refused, StatusCode::PAYLOAD_TOO_LARGE, &message);
+    }
+    let permit = match workload.admission.admit().await {
+        Ok(permit) => permit,
+        Err(refused) => return end(Ended::Refused, StatusCode::SERVICE_UNAVAILABLE, &refused.to_string()),
+    };
+    let id = match make_ready(&mut request, connection) {
+        Ok(id) => id,
+        Err(error) => return end(Ended::Refused, StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let shown = id.header();
+    let job = Job {
+        request: request.map(|body| guest_request_body(body, limits.max_request_body_bytes)),
+        id,
+        deadline: start + limits.request_timeout,
+        permit: Some(permit),
+    };
+    match invoke(&workload.entry, job).await {
+        Ok(mut response) => {
+            workload.metrics.ended(Ended::Answered((response.status().as_u16() / 100) as u8));
+            headers::strip_response(response.headers_mut());
+            response.headers_mut().insert(headers::REQUEST_ID, shown);
+            response
+        }
+        Err(failure) => end(failure.ended(), failure.status(), &describe(workload, &failure)),
+    }
+}
+
+/// What a client is told of a failure; the details are in the workload's log.
+fn describe(workload: &HttpWorkload, failure: &Failure) -> String {
+    format!("component {} {failure}", workload.entry.component.name)
+}
+
+fn refuse(status: StatusCode, message: &str, format: page::Format) -> Response<GuestBody> {
+    let response = page::page(status, message, format).map(GuestBody::page);
+    if status == StatusCode::SERVICE_UNAVAILABLE { page::retry_after(response, RETRY_AFTER_SECONDS) } else { response }
+}
+
+/// Makes the head what a guest sees: nothing of this connection, who asked, an identity, and an absolute URI.
+fn make_ready(request: &mut Request<Incoming>, connection: &Connection) -> Result<RequestId, http::Error> {
+    make_absolute(request, connection)?;
+    headers::strip_request(request.headers_mut());
+    let (uri, fields) = (request.uri().clone(), request.headers_mut());
+    if let Some(authority) = uri.authority().and_then(|a| authority::Authority::parse(a.as_str())) {
+        headers::forward(fields, connection, authority, headers::Forwarding::Replace);
+    }
+    Ok(RequestId::of(fields))
+}
+
+/// Guests see an absolute URI: scheme of the connection, authority that was asked for.
+fn make_absolute(request: &mut Request<Incoming>, connection: &Connection) -> Result<(), http::Error> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if connection.tls { Scheme::HTTPS } else { Scheme::HTTP });
+    if parts.authority.is_none() {
+        let host = request.headers().get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+        parts.authority = Some(Authority::try_from(host)?);
+    }
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = http::Uri::from_parts(parts)?;
+    Ok(())
+}
+
+fn guest_request_body(body: Incoming, limit: u64) -> WasiBody {
+    if body.is_end_stream() {
+        return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+    }
+    RequestBody { body, left: limit, limit }.boxed_unsync()
+}
+
+/// A request's body that fails past its limit.
+struct RequestBody {
+    body: Incoming,
+    left: u64,
+    limit: u64,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+        match self.left.checked_sub(size) {
+            Some(left) => self.left = left,
+            None => return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.limit))))),
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,124 @@
+//! Why a guest gave no answer, and what a client is told: the one place that maps guests' ends to HTTP statuses.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+
+use crate::guest::DeadlinePassed;
+use crate::limiter::Hit;
+use crate::metrics::Ended;
+
+/// Longest description of a trap in logs, bytes.
+const MAX_DETAIL_BYTES: usize = 8 << 10;
+
+/// Why a guest gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// It was not done in time.
+    #[error("gave no answer within its {} ms", .0.as_millis())]
+    Deadline(Duration),
+    /// It asked for more than its limit allows.
+    #[error("{}", limit_message(.0))]
+    Limit(Hit),
+    /// It used up its stack.
+    #[error("used up its stack: a recursion too deep, or frames too large")]
+    Stack,
+    /// It trapped; with the reason and the Wasm backtrace.
+    #[error("trapped")]
+    Trap(String),
+    /// It called `exit`.
+    #[error("exited with status {0} before it answered")]
+    Exit(i32),
+    /// It returned without answering.
+    #[error("returned without an answer")]
+    NoAnswer,
+    /// It answered with an error code of wasi:http.
+    #[error("answered with the error {0}")]
+    Code(String),
+    /// There is no free instance.
+    #[error("has no free instance: the host's instance slots are taken")]
+    NoInstance,
+    /// Its task is gone.
+    #[error("ended with its host's task")]
+    Gone,
+}
+
+fn limit_message(hit: &Hit) -> String {
+    match hit {
+        Hit::Memory(bytes) => format!("ran into its memory limit of {} MiB (limits.memory)", bytes >> 20),
+        Hit::HostMemory => "ran into the host's memory budget (memory-budget)".into(),
+        Hit::Table(elements) => format!("ran into its limit of {elements} table elements (limits.tableElements)"),
+    }
+}
+
+impl Failure {
+    /// What an error of the engine means, together with the limit that the guest hit before.
+    pub(crate) fn of(error: &wasmtime::Error, hit: Option<Hit>, timeout: Duration) -> Failure {
+        if error.downcast_ref::<DeadlinePassed>().is_some() {
+            return Failure::Deadline(timeout);
+        }
+        if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+            return Failure::NoInstance;
+        }
+        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            return Failure::Exit(exit.0);
+        }
+        if let Some(hit) = hit {
+            return Failure::Limit(hit);
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::StackOverflow) => Failure::Stack,
+            _ => Failure::Trap(detail(error)),
+        }
+    }
+
+    /// The status a client gets.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Failure::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
+            Failure::NoInstance | Failure::Limit(Hit::HostMemory) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// How the request is counted.
+    pub(crate) fn ended(&self) -> Ended {
+        match self {
+            Failure::Deadline(_) => Ended::Timeout,
+            Failure::NoInstance => Ended::Refused,
+            Failure::Limit(_) | Failure::Stack => Ended::Limit,
+            _ => Ended::Failed,
+        }
+    }
+
+    /// The reason of the event, where there is one: in one CamelCase word.
+    pub(crate) fn event(&self) -> Option<&'static str> {
+        match self {
+            Failure::Deadline(_) => Some("DeadlineExceeded"),
+            Failure::Limit(Hit::Memory(_)) => Some("MemoryLimit"),
+            Failure::Limit(Hit::HostMemory) => Some("HostMemory"),
+            Failure::Limit(Hit::Table(_)) => Some("TableLimit"),
+            Failure::Stack => Some("StackLimit"),
+            Failure::Trap(_) => Some("Trapped"),
+            Failure::Exit(_) => Some("Exited"),
+            Failure::NoAnswer => Some("NoAnswer"),
+            Failure::NoInstance => Some("NoInstance"),
+            Failure::Code(_) | Failure::Gone => None,
+        }
+    }
+
+    /// What the log says beyond the message: the backtrace (L43).
+    pub(crate) fn detail(&self) -> Option<&str> {
+        match self {
+            Failure::Trap(detail) => Some(detail),
+            _ => None,
+        }
+    }
+}
+
+fn detail(error: &wasmtime::Error) -> String {
+    let mut text = format!("{error:?}");
+    text.truncate(text.floor_char_boundary(MAX_DETAIL_BYTES));
+    text
+}

@@ -1,0 +1,42 @@
+//! The way back of an answer: given at most once, by the guest or by what became of it.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiBody;
+
+use super::failure::Failure;
+
+/// What comes back: a response whose body is still being written, or a failure.
+pub(crate) type Answer = Result<http::Response<WasiBody>, Failure>;
+
+/// The sending side.
+#[derive(Clone)]
+pub(crate) struct Head(Arc<Mutex<Option<oneshot::Sender<Answer>>>>);
+
+impl Head {
+    pub(crate) fn new() -> (Head, oneshot::Receiver<Answer>) {
+        let (tx, rx) = oneshot::channel();
+        (Head(Arc::new(Mutex::new(Some(tx)))), rx)
+    }
+
+    /// Answers, unless somebody did. Says whether this was the answer.
+    pub(crate) fn answer(&self, answer: Answer) -> bool {
+        let sender = self.0.lock().expect("no panic while held").take();
+        sender.is_some_and(|tx| tx.send(answer).is_ok())
+    }
+
+    /// Whether an answer was given.
+    pub(crate) fn answered(&self) -> bool {
+        self.0.lock().expect("no panic while held").is_none()
+    }
+
+    /// Whether nobody waits for the answer any more.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn poll_abandoned(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        match self.0.lock().expect("no panic while held").as_mut() {
+            Some(tx) => tx.poll_closed(cx),
+            None => std::task::Poll::Pending,
+        }
+    }
+}

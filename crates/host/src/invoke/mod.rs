@@ -1,0 +1,106 @@
+//! One request in one instance.
+//!
+//! A guest runs as a task of its own on the thread that accepted its request (DESIGN D11). The task owns the store; its caller
+//! holds a guard that ends it when the client goes away. What the guest answers comes back through [`Head`]; how its store ended is
+//! told by [`Fate`](fate::Fate), so that a trap after the head never looks like a clean end.
+
+pub(crate) mod body;
+pub(crate) mod failure;
+pub(crate) mod fate;
+mod fresh;
+mod head;
+mod serial;
+mod timer;
+#[cfg(feature = "wasi-p3")]
+pub(crate) mod workers;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::Store;
+use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::p2;
+#[cfg(feature = "wasi-p3")]
+use wasmtime_wasi_http::p3;
+
+use self::body::{GuestBody, Hold};
+use self::failure::Failure;
+use self::fate::Fate;
+pub(crate) use self::head::Head;
+use crate::admission::Permit;
+use crate::compile::Compiled;
+use crate::component::Component;
+use crate::egress::http::AbortOnDrop;
+use crate::guest::Guest;
+use crate::request_id::RequestId;
+use crate::reuse::Reuse;
+
+/// A component that answers HTTP, prepared: a request needs nothing else.
+pub(crate) struct Entry {
+    pub(crate) component: Arc<Component>,
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) pre: HandlerPre,
+    pub(crate) reuse: Reuse,
+    /// Keeps the compiled code known to the compiler as long as somebody runs it.
+    pub(crate) _compiled: Arc<Compiled>,
+}
+
+/// A handler of either version, linked and ready to be instantiated.
+pub(crate) enum HandlerPre {
+    P2(p2::bindings::ProxyPre<Guest>),
+    #[cfg(feature = "wasi-p3")]
+    P3(p3::bindings::ServicePre<Guest>),
+}
+
+/// An instance of a handler.
+pub(crate) enum Handler {
+    P2(p2::bindings::Proxy),
+    #[cfg(feature = "wasi-p3")]
+    P3(p3::bindings::Service),
+}
+
+impl HandlerPre {
+    async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Handler> {
+        Ok(match self {
+            HandlerPre::P2(pre) => Handler::P2(pre.instantiate_async(store).await?),
+            #[cfg(feature = "wasi-p3")]
+            HandlerPre::P3(pre) => Handler::P3(pre.instantiate_async(store).await?),
+        })
+    }
+}
+
+/// A request on its way to a guest.
+pub(crate) struct Job {
+    /// The request, with an absolute URI.
+    pub(crate) request: http::Request<WasiBody>,
+    pub(crate) id: RequestId,
+    pub(crate) deadline: Instant,
+    /// Held as long as the guest works for this request; elsewhere while the request is in a shared instance.
+    pub(crate) permit: Option<Permit>,
+}
+
+/// Runs `job` in an instance of `entry`: a fresh one, or one that the component's reuse allows.
+///
+/// Cancel safe in the sense that matters here: dropping the future ends the guest.
+pub(crate) async fn invoke(entry: &Arc<Entry>, job: Job) -> Result<http::Response<GuestBody>, Failure> {
+    match &entry.reuse {
+        Reuse::Off => spawned(|head, fate| fresh::run(entry.clone(), job, head, fate)).await,
+        Reuse::Serial(_) => spawned(|head, fate| serial::run(entry.clone(), job, head, fate)).await,
+        #[cfg(feature = "wasi-p3")]
+        Reuse::Concurrent(workers) => workers.invoke(entry, job).await,
+    }
+}
+
+/// Runs a guest as a task of this thread, and gathers its answer. The task ends with its caller, or by itself.
+async fn spawned<F>(run: impl FnOnce(Head, Fate) -> F) -> Result<http::Response<GuestBody>, Failure>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (head, answer) = Head::new();
+    let fate = Fate::default();
+    let task = tokio::spawn(run(head, fate.clone()));
+    let guard = AbortOnDrop(task.abort_handle());
+    let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();
+    let body = GuestBody::gather(body, fate, Hold::task(guard)).await;
+    Ok(http::Response::from_parts(parts, body))
+}

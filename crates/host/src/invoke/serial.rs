@@ -1,0 +1,50 @@
+//! Instances of WASI 0.2 that serve one request after another. One that trapped, timed out or was cancelled is never used again:
+//! only a call that ended well gives its store back.
+
+use std::sync::Arc;
+
+use super::fate::Fate;
+use super::fresh::{Owned, call, flatten};
+use super::timer::before;
+use super::{Entry, Head, Job};
+use crate::guest;
+use crate::reuse::{Reuse, Warm};
+
+/// Runs the job in a warm instance, or in a new one that may become warm.
+pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
+    let Reuse::Serial(pool) = &entry.reuse else { return };
+    let Job { request, id, deadline, permit } = job;
+    let (mut owned, warm, calls) = match pool.take() {
+        Some(Warm { mut store, handler, calls }) => {
+            store.data_mut().renew(Some(id.clone()), deadline);
+            store.set_epoch_deadline(1);
+            entry.component.metrics.reused.inc();
+            (Owned::new(store, entry.component.clone(), fate), Some(handler), calls)
+        }
+        None => {
+            entry.component.metrics.cold_starts.inc();
+            let store = guest::store(&entry.engine, &entry.component, Some(id.clone()), deadline);
+            (Owned::new(store, entry.component.clone(), fate), None, 0)
+        }
+    };
+    let serve = async {
+        let store = owned.store();
+        let handler = match warm {
+            Some(handler) => handler,
+            None => entry.pre.instantiate(store).await?,
+        };
+        call(store, &handler, request, &head).await?;
+        wasmtime::error::Ok(handler)
+    };
+    let (result, handler) = match flatten(before(deadline, serve).await) {
+        Ok(handler) => (Ok(()), Some(handler)),
+        Err(error) => (Err(error), None),
+    };
+    let limited = owned.store().data().limiter.hit().is_some();
+    if let (Some(store), Some(handler)) = (owned.end(result, &head, &id), handler)
+        && !limited
+    {
+        pool.put(Warm { store, handler, calls: calls + 1 });
+    }
+    drop(permit);
+}

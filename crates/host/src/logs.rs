@@ -1,0 +1,231 @@
+//! Logs of guests: lines with identity, bounded in number, length and rate (L44), kept per workload and followed live.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+/// Longest line kept, bytes; the rest of a longer one is cut.
+pub const MAX_LINE_BYTES: usize = 8 << 10;
+/// Lines that a follower may be behind before it loses some.
+const FOLLOW_BUFFER: usize = 4096;
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// The guest's standard output.
+    Stdout,
+    /// The guest's standard error.
+    Stderr,
+    /// The host, about the guest: traps, denials, dropped lines.
+    Host,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLine {
+    /// When it was written.
+    pub time: jiff::Timestamp,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the component in the workload.
+    pub component: String,
+    /// The request it was written in; none where an instance serves several at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Where it came from.
+    pub stream: Stream,
+    /// The line, without its end, at most [`MAX_LINE_BYTES`] long.
+    pub text: String,
+}
+
+/// Logs of all workloads of a host.
+pub struct LogBook {
+    lines_kept: usize,
+    lines_per_second: u32,
+    workloads: RwLock<HashMap<(String, String), Arc<WorkloadLog>>>,
+    live: broadcast::Sender<Arc<LogLine>>,
+}
+
+impl LogBook {
+    pub(crate) fn new(lines_kept: usize, lines_per_second: u32) -> LogBook {
+        LogBook { lines_kept, lines_per_second, workloads: RwLock::default(), live: broadcast::channel(FOLLOW_BUFFER).0 }
+    }
+
+    /// The last `lines` lines of a namespace's workloads, oldest first. With a prefix: of workloads whose name is it, or begins
+    /// with it and a dash, as the names of a deployment's workloads do.
+    pub fn tail(&self, namespace: &str, workload_prefix: Option<&str>, lines: usize) -> Vec<Arc<LogLine>> {
+        let workloads = self.workloads.read().expect("no panic while held");
+        let mut found: Vec<Arc<LogLine>> = workloads
+            .values()
+            .filter(|log| log.namespace == namespace && workload_prefix.is_none_or(|prefix| belongs(&log.workload, prefix)))
+            .flat_map(|log| log.ring.lock().expect("no panic while held").lines.iter().cloned().collect::<Vec<_>>())
+            .collect();
+        found.sort_by_key(|line| line.time);
+        found.split_off(found.len().saturating_sub(lines))
+    }
+
+    /// Lines as they are written. A follower that falls more than 4,096 lines behind is told how many it lost.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<LogLine>> {
+        self.live.subscribe()
+    }
+
+    /// The log of one workload; made when it isn't there.
+    pub(crate) fn open(&self, namespace: &str, workload: &str) -> Arc<WorkloadLog> {
+        let mut workloads = self.workloads.write().expect("no panic while held");
+        workloads
+            .entry((namespace.to_owned(), workload.to_owned()))
+            .or_insert_with(|| {
+                Arc::new(WorkloadLog {
+                    namespace: namespace.to_owned(),
+                    workload: workload.to_owned(),
+                    lines_kept: self.lines_kept,
+                    ring: Mutex::new(Ring { lines: VecDeque::new(), bucket: Bucket::full(self.lines_per_second), dropped: 0 }),
+                    live: self.live.clone(),
+                })
+            })
+            .clone()
+    }
+
+    /// Forgets the log of a workload that is gone.
+    pub(crate) fn forget(&self, namespace: &str, workload: &str) {
+        self.workloads.write().expect("no panic while held").remove(&(namespace.to_owned(), workload.to_owned()));
+    }
+}
+
+/// Whether a workload's name is `prefix`, or one that a deployment or replica set of that name gives.
+pub fn belongs(workload: &str, prefix: &str) -> bool {
+    workload.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// The log of one workload.
+pub(crate) struct WorkloadLog {
+    namespace: String,
+    workload: String,
+    lines_kept: usize,
+    ring: Mutex<Ring>,
+    live: broadcast::Sender<Arc<LogLine>>,
+}
+
+struct Ring {
+    lines: VecDeque<Arc<LogLine>>,
+    bucket: Bucket,
+    dropped: u64,
+}
+
+impl WorkloadLog {
+    /// Adds one line, or counts it as dropped when the workload writes faster than it may.
+    pub(crate) fn write(&self, component: &str, request: Option<String>, stream: Stream, text: &str) {
+        let mut ring = self.ring.lock().expect("no panic while held");
+        let now = Instant::now();
+        if stream != Stream::Host && !ring.bucket.take(now) {
+            ring.dropped += 1;
+            return;
+        }
+        let dropped = std::mem::take(&mut ring.dropped);
+        if dropped > 0 {
+            let text = format!("{dropped} lines dropped: the workload wrote faster than the host keeps (log-lines-per-second)");
+            self.push(&mut ring, component, None, Stream::Host, text);
+        }
+        self.push(&mut ring, component, request, stream, cut(text).to_owned());
+    }
+
+    fn push(&self, ring: &mut Ring, component: &str, request: Option<String>, stream: Stream, text: String) {
+        let line = Arc::new(LogLine {
+            time: jiff::Timestamp::now(),
+            namespace: self.namespace.clone(),
+            workload: self.workload.clone(),
+            component: component.to_owned(),
+            request,
+            stream,
+            text,
+        });
+        if ring.lines.len() >= self.lines_kept {
+            ring.lines.pop_front();
+        }
+        ring.lines.push_back(line.clone());
+        let _ = self.live.send(line);
+    }
+}
+
+/// At most [`MAX_LINE_BYTES`] of a text, cut between characters.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_LINE_BYTES)]
+}
+
+/// A token bucket: `rate` lines a second, and bursts of twice that.
+struct Bucket {
+    rate: f64,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn full(rate: u32) -> Bucket {
+        Bucket { rate: f64::from(rate), tokens: f64::from(rate) * 2.0, filled: Instant::now() }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate;
+        self.tokens = (self.tokens + gained).min(self.rate * 2.0);
+        self.filled = now;
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l44_the_last_lines_are_kept_and_no_more() {
+        let book = LogBook::new(3, 1000);
+        let log = book.open("default", "a-1");
+        for n in 0..10 {
+            log.write("c", Some("7".into()), Stream::Stdout, &format!("line {n}"));
+        }
+        let texts: Vec<_> = book.tail("default", Some("a"), 100).iter().map(|l| l.text.clone()).collect();
+        assert_eq!(texts, ["line 7", "line 8", "line 9"]);
+        assert_eq!(book.tail("default", Some("a"), 1).len(), 1);
+        assert!(book.tail("default", Some("b"), 100).is_empty());
+    }
+
+    #[test]
+    fn l44_a_flood_is_cut_and_counted() {
+        let book = LogBook::new(100_000, 10);
+        let log = book.open("default", "a");
+        for _ in 0..1000 {
+            log.write("c", None, Stream::Stdout, "x");
+        }
+        assert!(book.tail("default", None, 100_000).len() <= 25);
+        log.write("c", None, Stream::Host, "trap");
+        let lines = book.tail("default", None, 100_000);
+        assert!(lines.iter().any(|l| l.text.contains("lines dropped")));
+        assert_eq!(lines.last().unwrap().text, "trap");
+    }
+
+    #[test]
+    fn l44_a_long_line_is_cut_between_characters() {
+        let book = LogBook::new(10, 10);
+        book.open("d", "w").write("c", None, Stream::Stdout, &"ä".repeat(MAX_LINE_BYTES));
+        let line = &book.tail("d", None, 1)[0];
+        assert!(line.text.len() <= MAX_LINE_BYTES && line.text.chars().all(|c| c == 'ä'));
+    }
+
+    #[test]
+    fn a_prefix_means_the_workloads_of_a_deployment() {
+        assert!(belongs("hello", "hello"));
+        assert!(belongs("hello-5f-0", "hello"));
+        assert!(!belongs("hello2", "hello"));
+    }
+}

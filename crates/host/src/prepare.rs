@@ -1,0 +1,258 @@
+//! Prepare once (DESIGN D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
+//! first request, and what is wrong is found here, named, with the way out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_model::interface::InterfaceName;
+use berth_model::workload::{self, Workload};
+use berth_oci::{FetchError, Source};
+
+use crate::admission::{Admission, HostSlots};
+use crate::compile::{CompileError, Compiler};
+use crate::component::{Component, Shared};
+use crate::config::HostConfig;
+use crate::engine::{Engines, Flavor};
+use crate::intake::{self, HttpExport, Inspection, NotAComponent};
+use crate::invoke::{Entry, HandlerPre};
+use crate::logs::{LogBook, WorkloadLog};
+use crate::metrics::WorkloadMetrics;
+use crate::reuse::{Bounds, Reuse, WarmPool};
+use crate::status::ComponentStatus;
+
+/// Packages of WASI that the host provides.
+const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
+
+/// What preparing needs of its host.
+pub(crate) struct Preparer {
+    pub(crate) config: Arc<HostConfig>,
+    pub(crate) engines: Engines,
+    pub(crate) compiler: Compiler,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slots: Arc<HostSlots>,
+    pub(crate) logs: Arc<LogBook>,
+}
+
+/// A workload that can serve.
+pub(crate) struct Prepared {
+    pub(crate) http: Option<Arc<HttpWorkload>>,
+    pub(crate) components: Vec<ComponentStatus>,
+}
+
+/// The part of a workload that answers HTTP: all that a request needs.
+pub(crate) struct HttpWorkload {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Arc<WorkloadMetrics>,
+}
+
+/// Why a workload can't be prepared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    #[error("component {component}: {source}")]
+    Fetch { component: String, source: FetchError },
+    #[error("component {component} ({image}): {source}")]
+    Intake { component: String, image: String, source: NotAComponent },
+    #[error(
+        "component {component} needs WASI 0.3 ({import}), which this host does not run: start it without --no-wasi-p3, or build the component for WASI 0.2"
+    )]
+    P3Off { component: String, import: String },
+    #[error("component {component}: {source}")]
+    Compile { component: String, source: CompileError },
+    #[error(
+        "component {component} imports {}, and nothing provides that: neither this host nor a component of the workload",
+        imports.join(", ")
+    )]
+    MissingImport { component: String, imports: Vec<String> },
+    #[error("component {component} can't be linked: {message}")]
+    Link { component: String, message: String },
+    #[error(
+        "no component exports HTTP: {} wasi:http/incoming-handler (0.2) or wasi:http/handler (0.3); {}", .expected, exported(.found)
+    )]
+    NoHttpExport { expected: &'static str, found: Vec<(String, Vec<String>)> },
+    #[error("several components export HTTP ({}): name the one that answers with config.component of the wasi:http host interface", .0.join(", "))]
+    SeveralEntries(Vec<String>),
+    #[error("the wasi:http host interface names component {0:?} in config.component, and the workload has no HTTP component of that name")]
+    NoSuchEntry(String),
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+fn exported(found: &[(String, Vec<String>)]) -> String {
+    let list: Vec<String> = found
+        .iter()
+        .map(|(name, exports)| {
+            format!("component {name} exports {}", if exports.is_empty() { "nothing".into() } else { exports.join(", ") })
+        })
+        .collect();
+    list.join("; ")
+}
+
+impl PrepareError {
+    /// Why, in one CamelCase word.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            PrepareError::Fetch { .. } => "ImagePullFailed",
+            PrepareError::Intake { .. } => "InvalidComponent",
+            PrepareError::P3Off { .. } => "WasiP3Disabled",
+            PrepareError::Compile { .. } => "CompileFailed",
+            PrepareError::MissingImport { .. } => "MissingImport",
+            PrepareError::Link { .. } => "LinkFailed",
+            PrepareError::NoHttpExport { .. } => "NoHttpExport",
+            PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
+            PrepareError::Unsupported(_) => "Unsupported",
+        }
+    }
+}
+
+/// A component that is linked, before the workload's entry is chosen.
+struct Linked {
+    name: String,
+    inspection: Inspection,
+    entry: Option<Entry>,
+    status: ComponentStatus,
+}
+
+impl Preparer {
+    pub(crate) async fn prepare(&self, workload: &Workload, log: &Arc<WorkloadLog>, metrics: &Arc<WorkloadMetrics>) -> Result<Prepared, PrepareError> {
+        check_supported(workload)?;
+        let mut linked = Vec::with_capacity(workload.components.len());
+        for component in &workload.components {
+            linked.push(self.link(workload, component, log, metrics).await?);
+        }
+        let components = linked.iter().map(|l| l.status.clone()).collect();
+        let http = match &workload.http {
+            Some(entry) => Some(self.entry(linked, entry.component.as_deref(), metrics)?),
+            None => None,
+        };
+        Ok(Prepared { http, components })
+    }
+
+    async fn link(
+        &self,
+        workload: &Workload,
+        spec: &workload::Component,
+        log: &Arc<WorkloadLog>,
+        metrics: &Arc<WorkloadMetrics>,
+    ) -> Result<Linked, PrepareError> {
+        let component = || spec.name.clone();
+        let artifact = self
+            .source
+            .fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref())
+            .await
+            .map_err(|source| PrepareError::Fetch { component: component(), source })?;
+        let inspection = intake::inspect(&artifact.bytes)
+            .map_err(|source| PrepareError::Intake { component: component(), image: spec.image.to_string(), source })?;
+        let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
+        let Some(set) = self.engines.get(flavor) else {
+            let import = inspection.imports.iter().chain(&inspection.exports).find(|n| n.contains("@0.3")).cloned();
+            return Err(PrepareError::P3Off { component: component(), import: import.unwrap_or_default() });
+        };
+        check_imports(&spec.name, &inspection)?;
+        let (compiled, cached) = self
+            .compiler
+            .compile(&artifact.digest, artifact.bytes, flavor, set)
+            .await
+            .map_err(|source| PrepareError::Compile { component: component(), source })?;
+        let link_error = |error: wasmtime::Error| PrepareError::Link { component: component(), message: format!("{error:#}") };
+        let pre = set.linker.instantiate_pre(&compiled.component).map_err(link_error)?;
+        let identity = self.identity(workload, spec, log, metrics);
+        let entry = match inspection.http() {
+            Some(export) => Some(Entry {
+                component: identity,
+                engine: set.engine.clone(),
+                pre: handler(export, pre).map_err(link_error)?,
+                reuse: reuse(export, &spec.reuse),
+                _compiled: compiled.clone(),
+            }),
+            None => None,
+        };
+        let status = ComponentStatus {
+            name: component(),
+            digest: artifact.digest,
+            compiled: if cached { Duration::ZERO } else { compiled.took },
+            cached,
+        };
+        Ok(Linked { name: component(), inspection, entry, status })
+    }
+
+    fn identity(
+        &self,
+        workload: &Workload,
+        spec: &workload::Component,
+        log: &Arc<WorkloadLog>,
+        metrics: &Arc<WorkloadMetrics>,
+    ) -> Arc<Component> {
+        Arc::new(Component {
+            namespace: workload.namespace.as_str().into(),
+            workload: workload.name.as_str().into(),
+            name: spec.name.as_str().into(),
+            environment: spec.resources.environment.clone().into_iter().collect(),
+            grants: spec.resources.grants.clone(),
+            limits: spec.resources.limits.over(&self.config.limits),
+            log: log.clone(),
+            metrics: metrics.clone(),
+            host: self.shared.clone(),
+        })
+    }
+
+    /// The component that answers: the named one, or the only one that exports HTTP.
+    fn entry(&self, linked: Vec<Linked>, named: Option<&str>, metrics: &Arc<WorkloadMetrics>) -> Result<Arc<HttpWorkload>, PrepareError> {
+        let found = linked.iter().map(|l| (l.name.clone(), l.inspection.exports.clone())).collect();
+        let mut entries: Vec<(String, Entry)> = linked.into_iter().filter_map(|l| Some((l.name, l.entry?))).collect();
+        if let Some(named) = named {
+            entries.retain(|(name, _)| name == named);
+            if entries.is_empty() {
+                return Err(PrepareError::NoSuchEntry(named.to_owned()));
+            }
+        }
+        if entries.len() > 1 {
+            return Err(PrepareError::SeveralEntries(entries.into_iter().map(|(name, _)| name).collect()));
+        }
+        let Some((_, entry)) = entries.pop() else {
+            return Err(PrepareError::NoHttpExport { expected: "a workload with the wasi:http host interface needs one that exports", found });
+        };
+        let admission = Admission::new(self.slots.clone(), &entry.component.limits, metrics.clone());
+        Ok(Arc::new(HttpWorkload { entry: Arc::new(entry), admission, metrics: metrics.clone() }))
+    }
+}
+
+fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
+    if workload.service.is_some() {
+        return Err(PrepareError::Unsupported("this host runs no services: leave spec.service out"));
+    }
+    if !workload.volumes.is_empty() || workload.components.iter().any(|c| !c.resources.mounts.is_empty()) {
+        return Err(PrepareError::Unsupported("this host mounts no volumes: leave spec.volumes and volumeMounts out"));
+    }
+    Ok(())
+}
+
+/// Refuses imports that nothing provides before anything is compiled.
+fn check_imports(component: &str, inspection: &Inspection) -> Result<(), PrepareError> {
+    let missing: Vec<String> = inspection.imports.iter().filter(|import| !provided(import)).cloned().collect();
+    if missing.is_empty() { Ok(()) } else { Err(PrepareError::MissingImport { component: component.to_owned(), imports: missing }) }
+}
+
+fn provided(import: &str) -> bool {
+    import.parse::<InterfaceName>().is_ok_and(|name| name.namespace == "wasi" && PROVIDED.contains(&name.package.as_str()))
+}
+
+fn handler(export: HttpExport, pre: wasmtime::component::InstancePre<crate::guest::Guest>) -> wasmtime::Result<HandlerPre> {
+    match export {
+        HttpExport::P2 => Ok(HandlerPre::P2(wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre)?)),
+        #[cfg(feature = "wasi-p3")]
+        HttpExport::P3 => Ok(HandlerPre::P3(wasmtime_wasi_http::p3::bindings::ServicePre::new(pre)?)),
+        #[cfg(not(feature = "wasi-p3"))]
+        HttpExport::P3 => Err(wasmtime::format_err!("this build runs no WASI 0.3")),
+    }
+}
+
+fn reuse(export: HttpExport, spec: &workload::Reuse) -> Reuse {
+    match (Bounds::of(spec), export) {
+        (None, _) => Reuse::Off,
+        #[cfg(feature = "wasi-p3")]
+        (Some(bounds), HttpExport::P3) => Reuse::Concurrent(crate::invoke::workers::Workers::new(bounds)),
+        (Some(bounds), _) => Reuse::Serial(WarmPool::new(bounds)),
+    }
+}

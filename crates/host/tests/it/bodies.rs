@@ -1,0 +1,115 @@
+//! Bodies and trailers: streamed both ways, bounded, and cut when they should be.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+
+use crate::harness::{Bench, limited, read, request, within, workload};
+use berth_model::limits::Limits;
+
+#[tokio::test]
+async fn sixteen_mebibytes_are_echoed_in_both_versions() {
+    let bench = Bench::start();
+    let sent = Bytes::from(vec![b'x'; 16 << 20]);
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let mut echo = request("POST", "/echo");
+        echo.headers_mut().insert("host", guest.parse().unwrap());
+        *echo.body_mut() = Full::new(sent.clone());
+        let answer = bench.send(echo).await;
+        assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, sent.len()), "{guest}");
+    }
+}
+
+#[tokio::test]
+async fn trailers_pass_through_a_guest() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let trailers = [("x-sum", "42")].into_iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
+        let frames = [Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"data"))), Ok(Frame::trailers(trailers))];
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let mut sender = bench.connect_with().await;
+        let echo = http::Request::post("/echo").header("host", guest).header("trailer", "x-sum").header("te", "trailers");
+        let answer = within(read(within(sender.send_request(echo.body(body).unwrap())).await.unwrap())).await.unwrap();
+        assert_eq!((answer.body.as_str(), answer.trailers.get("x-sum").map(|v| v.to_str().unwrap())), ("data", Some("42")), "{guest}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_streams_before_it_is_complete() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let mut sender = bench.connect().await;
+        let mut stream = request("GET", "/stream?chunks=3&size=4&ms=300");
+        stream.headers_mut().insert("host", guest.parse().unwrap());
+        let mut response = within(sender.send_request(stream)).await.unwrap();
+        let first = within(response.body_mut().frame()).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap().len(), 4, "{guest}: a chunk by itself");
+        assert_eq!(within(response.into_body().collect()).await.unwrap().to_bytes().len(), 8);
+    }
+}
+
+#[tokio::test]
+async fn l43_a_trap_after_the_head_is_no_clean_end() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let mut sender = bench.connect().await;
+        let mut trap = request("GET", "/trap-after-head");
+        trap.headers_mut().insert("host", guest.parse().unwrap());
+        let cut = match within(sender.send_request(trap)).await {
+            Ok(response) => within(read(response)).await.is_err(),
+            Err(_) => true,
+        };
+        assert!(cut, "{guest}: the client must see that the answer is not whole");
+    }
+    bench.eventually("both traps are events", || bench.events.with_reason("Trapped").len() == 2).await;
+}
+
+#[tokio::test]
+async fn l31_a_body_beyond_its_limit_is_refused_with_413_or_cut() {
+    let bench = Bench::start();
+    let limits = Limits { max_request_body_bytes: Some(1000), ..Limits::default() };
+    bench.run(limited(workload("p2", "p2", &[]), limits)).await;
+    let mut large = request("POST", "/echo");
+    *large.body_mut() = Full::new(Bytes::from(vec![0; 1001]));
+    let answer = bench.send(large).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(answer.body.contains("limits.maxRequestBody"), "{}", answer.body);
+
+    // Without a length it is cut on the way.
+    let frames = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![0; 600]))));
+    let body = StreamBody::new(futures::StreamExt::take(frames, 10));
+    let mut sender = bench.connect_with().await;
+    let endless = http::Request::post("/slow-read?size=100&ms=0").header("host", "x").body(body).unwrap();
+    if let Ok(response) = within(sender.send_request(endless)).await {
+        assert_ne!(within(read(response)).await.map(|a| a.status).unwrap_or(StatusCode::BAD_REQUEST), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn l31_a_guest_is_held_back_by_a_slow_reader() {
+    let bench = Bench::with(|config| config.limits.request_timeout = Duration::from_secs(60));
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let mut sender = bench.connect().await;
+        let mut stream = request("GET", "/stream?chunks=100000&size=65536");
+        stream.headers_mut().insert("host", guest.parse().unwrap());
+        let response = within(sender.send_request(stream)).await.unwrap();
+        // 6.5 GB would come; nothing is read, so next to nothing may be held: the guest waits, alive.
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        for _ in 0..10 {
+            tick.tick().await;
+        }
+        assert!(bench.metric("berth_guest_memory_bytes", "") < 64e6);
+        assert_eq!(bench.metric("berth_instances_live", ""), 1.0, "{guest}");
+        drop(response);
+        drop(sender);
+        bench.eventually("the guest is gone with its client", || bench.metric("berth_instances_live", "") == 0.0).await;
+    }
+}

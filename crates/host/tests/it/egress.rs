@@ -1,0 +1,103 @@
+//! Ways out: denied unless granted, checked where they lead, and told with the grant that would allow them.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::harness::{Bench, granted, workload};
+
+/// A server on the loopback that answers everything with `inside`.
+async fn server() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = hyper::service::service_fn(async |_| Ok::<_, std::io::Error>(http::Response::new(Full::new(Bytes::from("inside")))));
+            tokio::spawn(async move { hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await });
+        }
+    });
+    (addr, task)
+}
+
+#[tokio::test]
+async fn l39_nothing_granted_means_denied_and_the_denial_names_the_grant() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        for (path, grant) in [
+            (format!("/fetch?url=http://{addr}/"), "allowedHosts"),
+            (format!("/connect?addr={addr}"), "allowedHosts"),
+            ("/resolve?name=localhost".to_owned(), "allowedIpNameLookups"),
+        ] {
+            let answer = bench.get_from(guest, &path).await;
+            assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{guest} {path}: {}", answer.body);
+            let log = bench.host.logs().tail("default", Some(guest), 10);
+            assert!(log.iter().any(|l| l.text.contains("denied") && l.text.contains(grant)), "{path}: {log:?}");
+        }
+        for what in ["http", "socket", "lookup"] {
+            let labels = format!("workload=\"{guest}\",what=\"{what}\"");
+            assert!(bench.metric("berth_denials_total", &labels) >= 1.0, "{labels}");
+        }
+    }
+    assert!(bench.events.with_reason("Denied").len() >= 6);
+    server.abort();
+}
+
+#[tokio::test]
+async fn l40_an_exact_grant_opens_that_address_and_no_other() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    let (other, other_server) = self::server().await;
+    for guest in ["p2", "p3"] {
+        bench.run(granted(workload(guest, guest, &[guest]), &[&addr.to_string()], &[])).await;
+        let answer = bench.get_from(guest, &format!("/fetch?url=http://{addr}/")).await;
+        assert!(answer.status == StatusCode::OK && answer.body.contains("inside"), "{guest}: {}", answer.body);
+        assert_eq!(bench.get_from(guest, &format!("/connect?addr={addr}")).await.status, StatusCode::OK, "{guest}");
+        assert_eq!(bench.get_from(guest, &format!("/fetch?url=http://{other}/")).await.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(bench.get_from(guest, &format!("/connect?addr={other}")).await.status, StatusCode::BAD_GATEWAY);
+    }
+    server.abort();
+    other_server.abort();
+}
+
+#[tokio::test]
+async fn l40_a_star_leads_to_public_addresses_only_also_through_a_name() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        bench.run(granted(workload(guest, guest, &[guest]), &["*"], &["*"])).await;
+        for url in [
+            format!("http://{addr}/"),
+            format!("http://localhost:{}/", addr.port()),
+            "http://169.254.169.254/latest/meta-data/".to_owned(),
+            format!("http://[::ffff:127.0.0.1]:{}/", addr.port()),
+        ] {
+            let answer = bench.get_from(guest, &format!("/fetch?url={url}")).await;
+            assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{guest} {url}: {}", answer.body);
+            assert!(!answer.body.contains("inside"));
+        }
+        assert_eq!(bench.get_from(guest, &format!("/connect?addr={addr}")).await.status, StatusCode::BAD_GATEWAY);
+        let resolved = bench.get_from(guest, "/resolve?name=localhost").await;
+        assert!(resolved.status == StatusCode::OK && resolved.body.contains("127.0.0.1") || resolved.body.contains("::1"), "{}", resolved.body);
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn l40_a_name_granted_exactly_may_lead_inside() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        let grant = format!("localhost:{}", addr.port());
+        bench.run(granted(workload(guest, guest, &[guest]), &[&grant], &["localhost"])).await;
+        let answer = bench.get_from(guest, &format!("/fetch?url=http://localhost:{}/", addr.port())).await;
+        assert!(answer.status == StatusCode::OK && answer.body.contains("inside"), "{guest}: {}", answer.body);
+    }
+    server.abort();
+}
