@@ -8,7 +8,7 @@ mod resources;
 use std::collections::BTreeMap;
 
 use berth_model::manifest::{self, Document};
-use berth_model::resource::{ObjectMeta, Resource, WorkloadSpec};
+use berth_model::resource::{Object, ObjectMeta, Resource, WorkloadSpec};
 use berth_model::validate::{self, InvalidSpec, Lookup};
 use berth_model::workload::Workload;
 use proptest::prelude::*;
@@ -37,6 +37,23 @@ impl Objects {
     fn artifact(mut self, name: &str, image: &str) -> Objects {
         self.artifacts.insert(name.into(), image.into());
         self
+    }
+}
+
+/// Has whatever is asked for.
+struct Everything(BTreeMap<String, String>);
+
+impl Lookup for Everything {
+    fn config_map(&self, _namespace: &str, _name: &str) -> Option<&BTreeMap<String, String>> {
+        Some(&self.0)
+    }
+
+    fn secret(&self, _namespace: &str, _name: &str) -> Option<&BTreeMap<String, String>> {
+        Some(&self.0)
+    }
+
+    fn artifact(&self, _namespace: &str, _name: &str) -> Option<String> {
+        Some("file:artifact.wasm".to_owned())
     }
 }
 
@@ -112,10 +129,10 @@ proptest! {
     }
 
     #[test]
-    fn what_runs_would_also_be_stored(spec in arbitrary::workload_spec()) {
-        let object = Resource::Workload(berth_model::resource::Object { metadata: meta(), spec: spec.clone(), status: Default::default() });
-        if validate::workload(&meta(), &spec, &Objects::default()).is_ok() {
-            prop_assert_eq!(validate::resource(&object), Ok(()));
-        }
+    fn admission_and_start_agree_where_every_reference_resolves(spec in arbitrary::workload_spec()) {
+        let everything = Everything(owned(&[("username", "user"), ("password", "secret")]));
+        let started = validate::workload(&meta(), &spec, &everything);
+        let stored = validate::resource(&Resource::Workload(Object { metadata: meta(), spec, status: Default::default() }));
+        prop_assert_eq!(started.map(|_| ()), stored);
     }
 }
