@@ -1,8 +1,8 @@
 //! Grants: where a component may connect and what it may look up. Everything is denied that no entry allows (L39, L40).
 //!
 //! A decision has two steps. The first looks at the name a guest asked for and says how far that name may lead
-//! ([`Reach`]); the second checks each address that the name resolved to ([`Reach::permits`]). So a name that anybody on the internet controls
-//! can't lead into the host's own network.
+//! ([`Reach`]); the second checks each address that the name resolved to ([`Reach::permits`]). So a name that anybody on the
+//! internet controls can't lead into the host's own network.
 
 mod address;
 mod hosts;
