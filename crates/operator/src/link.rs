@@ -1,0 +1,168 @@
+//! One task per host that tells it what to run, so that a slow host delays only itself (L03).
+//!
+//! A host that speaks Berth's extension gets the whole set whenever that changes, and again from time to time, because messages get
+//! lost (L06). Any other gets single steps.
+
+mod steps;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_control::{Bus, CallError, HostClient, Report};
+use berth_model::id::HostId;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::plan::HostWants;
+use steps::Steps;
+
+/// Answers that wait for the operator's loop; a host's task waits when there are more.
+const ANSWERS: usize = 256;
+/// First wait before a host is asked again, after a call that failed or while it has yet to stop something. It doubles up to
+/// the regular interval.
+const SOON: Duration = Duration::from_millis(100);
+
+/// What a host said.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) host: HostId,
+    /// The set it was told before.
+    pub(crate) to: Arc<HostWants>,
+    pub(crate) reports: Vec<Report>,
+}
+
+/// The tasks of all hosts. Dropping it ends them.
+pub(crate) struct Links {
+    bus: Arc<dyn Bus>,
+    resync_every: Duration,
+    tasks: JoinSet<()>,
+    hosts: HashMap<HostId, Handle>,
+    answers: mpsc::Sender<Answered>,
+}
+
+/// The loop's end of one task.
+struct Handle {
+    wants: watch::Sender<Arc<HostWants>>,
+    nudge: Arc<Notify>,
+    speaks_berth: bool,
+    task: AbortHandle,
+}
+
+impl Links {
+    pub(crate) fn new(bus: Arc<dyn Bus>, resync_every: Duration) -> (Links, mpsc::Receiver<Answered>) {
+        let (answers, receiver) = mpsc::channel(ANSWERS);
+        (Links { bus, resync_every, tasks: JoinSet::new(), hosts: HashMap::new(), answers }, receiver)
+    }
+
+    /// Tells every host its set; `speaks_berth` says of a host that was heard whether it understands sets. Hosts that aren't in
+    /// `wants` are dead: their tasks end, so that none waits for them when they come back.
+    pub(crate) fn publish(&mut self, wants: &BTreeMap<HostId, Arc<HostWants>>, speaks_berth: impl Fn(HostId) -> Option<bool>) {
+        while self.tasks.try_join_next().is_some() {}
+        self.hosts.retain(|id, handle| {
+            let stays = wants.contains_key(id) && !handle.task.is_finished() && speaks_berth(*id) == Some(handle.speaks_berth);
+            if !stays {
+                handle.task.abort();
+            }
+            stays
+        });
+        for (id, wanted) in wants {
+            let Some(speaks_berth) = speaks_berth(*id) else { continue };
+            match self.hosts.get(id) {
+                Some(handle) => {
+                    handle.wants.send_if_modified(|now| {
+                        let changed = !Arc::ptr_eq(now, wanted);
+                        if changed {
+                            now.clone_from(wanted);
+                        }
+                        changed
+                    });
+                }
+                None => self.spawn(*id, speaks_berth, wanted.clone()),
+            }
+        }
+    }
+
+    /// Asks a host again at once.
+    pub(crate) fn nudge(&self, host: HostId) {
+        if let Some(handle) = self.hosts.get(&host) {
+            handle.nudge.notify_one();
+        }
+    }
+
+    fn spawn(&mut self, host: HostId, speaks_berth: bool, wanted: Arc<HostWants>) {
+        let (wants, receiver) = watch::channel(wanted);
+        let nudge = Arc::new(Notify::new());
+        let link = Link {
+            client: HostClient::new(self.bus.clone(), host),
+            wants: receiver,
+            nudge: nudge.clone(),
+            speaks_berth,
+            answers: self.answers.clone(),
+            resync_every: self.resync_every,
+            steps: Steps::default(),
+        };
+        let task = self.tasks.spawn(link.run());
+        self.hosts.insert(host, Handle { wants, nudge, speaks_berth, task });
+    }
+}
+
+/// One host's task.
+struct Link {
+    client: HostClient,
+    wants: watch::Receiver<Arc<HostWants>>,
+    nudge: Arc<Notify>,
+    speaks_berth: bool,
+    answers: mpsc::Sender<Answered>,
+    resync_every: Duration,
+    steps: Steps,
+}
+
+impl Link {
+    async fn run(mut self) {
+        let mut soon = SOON;
+        let mut failing = false;
+        loop {
+            let to = self.wants.borrow_and_update().clone();
+            let wait = match self.tell(&to).await {
+                Ok(reports) => {
+                    failing = false;
+                    let settled = reports.iter().all(|r| to.get(&r.id).is_some() || to.held.contains(&r.id));
+                    if self.answers.send(Answered { host: self.client.host(), to, reports }).await.is_err() {
+                        return;
+                    }
+                    if settled { self.resync_every } else { soon }
+                }
+                Err(error) => {
+                    if !failing && !error.is_disconnected() {
+                        tracing::warn!(error = crate::describe(&error), "a host can't be told what to run; it is told again");
+                    }
+                    failing = true;
+                    soon
+                }
+            };
+            soon = if wait == soon { (soon * 2).min(self.resync_every) } else { SOON.min(self.resync_every) };
+            tokio::select! {
+                changed = self.wants.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    soon = SOON.min(self.resync_every);
+                }
+                () = self.nudge.notified() => {}
+                () = self.steps.progress() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn tell(&mut self, to: &HostWants) -> Result<Vec<Report>, CallError> {
+        if self.speaks_berth && to.held.is_empty() {
+            self.steps = Steps::default();
+            let wanted: Vec<_> = to.run.iter().map(crate::plan::Want::to_wanted).collect();
+            self.client.sync(&wanted).await
+        } else {
+            self.steps.take(&self.client, to).await
+        }
+    }
+}

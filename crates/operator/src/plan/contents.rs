@@ -1,0 +1,186 @@
+//! What a Workload means: its spec with every reference resolved, checked once and kept until spec or references change.
+//!
+//! The *mark* is a hash of all that a spec refers to. It decides replacement (L12): a placed workload whose mark isn't today's is
+//! out of date. A replica of a set is then replaced by a new one; until that serves, the old one keeps the content it has, which is
+//! why contents are kept here and not made anew each time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_model::resource::{ConfigLayer, LocalObjectReference, ObjectMeta, WorkloadSpec};
+use berth_model::validate;
+use berth_model::workload::Workload;
+
+use super::hash;
+use super::index::{Index, WorkloadFacts};
+use super::replica_sets::content_annotation;
+use super::snapshot::{Memory, Objects};
+
+/// Image scheme of an Artifact object.
+pub(super) const ARTIFACT: &str = "artifact://";
+
+/// What a workload was resolved to.
+#[derive(Debug)]
+pub struct Content {
+    /// Generation of the spec.
+    generation: i64,
+    /// Mark of the references.
+    mark: String,
+    /// The checked workload, or why there is none.
+    pub(super) resolved: Result<Arc<Workload>, Refusal>,
+    /// The last one that could be resolved: what runs goes on with it.
+    last_good: Option<Arc<Workload>>,
+}
+
+impl Content {
+    /// Generation of the spec that it was made from.
+    pub(super) fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    /// What a host is to run of it; `None`: nobody knows any more what that was.
+    pub(super) fn to_run(&self) -> Option<&Arc<Workload>> {
+        self.resolved.as_ref().ok().or(self.last_good.as_ref())
+    }
+}
+
+/// Why a spec can't be run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refusal {
+    /// In one CamelCase word.
+    pub(super) reason: &'static str,
+    /// For a person: every fault.
+    pub(super) message: String,
+}
+
+/// The content of a workload that stays, or is about to be placed. `None`: it was made of references that have changed since, by an
+/// operator that is gone; a host that has it may keep it, and no other can get it.
+pub(super) fn of(index: &Index<'_>, memory: &Memory, facts: &WorkloadFacts<'_>) -> Option<Arc<Content>> {
+    let (objects, meta) = (&index.snapshot.objects, &facts.object.metadata);
+    let today = mark(objects, &meta.namespace, &facts.object.spec);
+    let wanted = match content_annotation(meta) {
+        Some((_, placed_with)) if !facts.runs_nowhere() => placed_with,
+        _ => today.as_str(),
+    };
+    let kept = memory.contents.get(&facts.id).or_else(|| index.snapshot.memory.contents.get(&facts.id));
+    if let Some(kept) = kept
+        && kept.generation == meta.generation
+        && kept.mark == wanted
+    {
+        return Some(kept.clone());
+    }
+    if wanted != today {
+        return None;
+    }
+    let last_good = kept.and_then(|kept| kept.to_run()).cloned();
+    Some(Arc::new(Content { generation: meta.generation, resolved: resolve(objects, meta, &facts.object.spec), mark: today, last_good }))
+}
+
+fn resolve(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> Result<Arc<Workload>, Refusal> {
+    let lookup = Lookup(objects);
+    validate::workload(meta, spec, &lookup).map(Arc::new).map_err(|invalid| {
+        let missing = references(spec).iter().any(|r| r.fingerprint(objects, &meta.namespace).is_none());
+        Refusal { reason: if missing { "ReferenceNotFound" } else { "InvalidSpec" }, message: invalid.to_string() }
+    })
+}
+
+/// The mark of what `spec` refers to; empty if that is nothing.
+pub(super) fn mark(objects: &Objects, namespace: &str, spec: &WorkloadSpec) -> String {
+    let references = references(spec);
+    if references.is_empty() {
+        return String::new();
+    }
+    let mut text = String::new();
+    for reference in references {
+        let found = reference.fingerprint(objects, namespace).unwrap_or_else(|| "missing".to_owned());
+        // Lengths keep neighbours apart, whatever characters they have.
+        for part in [reference.kind(), reference.name(), &found] {
+            text.push_str(&part.len().to_string());
+            text.push(':');
+            text.push_str(part);
+        }
+    }
+    hash::short(text.as_bytes())
+}
+
+/// One reference of a spec.
+enum Reference<'a> {
+    ConfigMap(&'a str),
+    Secret(&'a str),
+    Artifact(&'a str),
+}
+
+impl Reference<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Reference::ConfigMap(_) => "ConfigMap",
+            Reference::Secret(_) => "Secret",
+            Reference::Artifact(_) => "Artifact",
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Reference::ConfigMap(name) | Reference::Secret(name) | Reference::Artifact(name) => name,
+        }
+    }
+
+    /// What is referred to, as text that differs when it does; `None` if it isn't there.
+    fn fingerprint(&self, objects: &Objects, namespace: &str) -> Option<String> {
+        match self {
+            Reference::ConfigMap(name) => objects.config_maps.get(namespace, name).map(|found| format!("{:?}", found.data)),
+            // No store of this build keeps Secrets.
+            Reference::Secret(_) => None,
+            Reference::Artifact(name) => objects.artifacts.get(namespace, name).map(|found| {
+                let secret = found.spec.image_pull_secret.as_ref().map_or("", |s| s.name.as_str());
+                format!("{:?}", (&found.spec.image, secret))
+            }),
+        }
+    }
+}
+
+fn references(spec: &WorkloadSpec) -> Vec<Reference<'_>> {
+    let mut found = Vec::new();
+    for component in &spec.components {
+        image(&component.image, component.image_pull_secret.as_ref(), &mut found);
+        layer(component.local_resources.as_ref().and_then(|r| r.environment.as_ref()), &mut found);
+    }
+    if let Some(service) = &spec.service {
+        image(&service.image, service.image_pull_secret.as_ref(), &mut found);
+        layer(service.local_resources.as_ref().and_then(|r| r.environment.as_ref()), &mut found);
+    }
+    for interface in &spec.host_interfaces {
+        found.extend(interface.config_from.iter().map(|r| Reference::ConfigMap(&r.name)));
+        found.extend(interface.secret_from.iter().map(|r| Reference::Secret(&r.name)));
+    }
+    found
+}
+
+fn image<'a>(image: &'a str, secret: Option<&'a LocalObjectReference>, found: &mut Vec<Reference<'a>>) {
+    found.extend(image.strip_prefix(ARTIFACT).map(Reference::Artifact));
+    found.extend(secret.map(|r| Reference::Secret(&r.name)));
+}
+
+fn layer<'a>(layer: Option<&'a ConfigLayer>, found: &mut Vec<Reference<'a>>) {
+    if let Some(layer) = layer {
+        found.extend(layer.config_from.iter().map(|r| Reference::ConfigMap(&r.name)));
+        found.extend(layer.secret_from.iter().map(|r| Reference::Secret(&r.name)));
+    }
+}
+
+/// Looks references up in the snapshot.
+struct Lookup<'a>(&'a Objects);
+
+impl validate::Lookup for Lookup<'_> {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.0.config_maps.get(namespace, name).map(|found| &found.data)
+    }
+
+    fn secret(&self, _namespace: &str, _name: &str) -> Option<&BTreeMap<String, String>> {
+        None
+    }
+
+    fn artifact(&self, namespace: &str, name: &str) -> Option<String> {
+        self.0.artifacts.get(namespace, name).map(|found| found.spec.image.clone())
+    }
+}

@@ -1,0 +1,9 @@
+//! Plans, carried out against a real store and hosts that answer by rule.
+
+mod deployments;
+mod hosts;
+mod placement;
+mod replica_sets;
+mod scale;
+mod workloads;
+mod world;

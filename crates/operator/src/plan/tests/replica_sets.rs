@@ -1,0 +1,167 @@
+//! Replica sets and what their workloads are made of.
+
+use std::collections::BTreeSet;
+
+use berth_model::condition;
+use serde_json::{Value, json};
+
+use super::world::*;
+
+fn replica_set(name: &str, replicas: i32, spec: Value) -> Value {
+    json!({
+        "apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "WorkloadReplicaSet", "metadata": { "name": name },
+        "spec": { "replicas": replicas, "template": { "spec": spec } }
+    })
+}
+
+fn environments(world: &World) -> Vec<String> {
+    let contents = world.snapshot.memory.wants.values().flat_map(|wants| &wants.run);
+    contents.map(|want| want.workload.components[0].resources.environment.get("key").cloned().unwrap_or_default()).collect()
+}
+
+#[test]
+fn l11_scaling_down_removes_what_doesnt_serve_then_what_is_crowded() {
+    let mut world = World::new();
+    let (one, two) = (world.host("one", &[("zone", "a")]), world.host("two", &[("zone", "a")]));
+    world.apply(replica_set("web", 4, spec("file:///a.wasm")));
+    world.settle();
+    let down = world.placed()[&one][0].clone();
+    let down_id = world.workload(&down).metadata.uid;
+    world.behaviour = Box::new(move |_, want| if want.id.as_str() == down_id { starting(want) } else { running(want) });
+    world.settle();
+
+    world.apply(replica_set("web", 3, spec("file:///a.wasm")));
+    world.settle();
+    assert!(!world.names().contains(&down), "the one that doesn't serve goes first");
+    world.apply(replica_set("web", 2, spec("file:///a.wasm")));
+    world.settle();
+    let left = world.placed();
+    assert_eq!((left[&one].len(), left[&two].len()), (1, 1), "then one of the crowded host");
+}
+
+#[test]
+fn l11_zero_replicas_are_valid() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(replica_set("web", 2, spec("file:///a.wasm")));
+    world.settle();
+    world.apply(replica_set("web", 0, spec("file:///a.wasm")));
+    world.settle();
+    assert!(world.names().is_empty());
+    let status = world.sets().remove(0).status;
+    assert!(["ScaleUp", "ScaleDown", "Ready"].iter().all(|kind| condition::is_true(&status.conditions, kind)), "{status:?}");
+}
+
+#[test]
+fn l12_editing_the_template_of_a_replica_set_replaces_its_workloads_one_by_one() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(replica_set("web", 2, spec("file:///a.wasm")));
+    world.settle();
+    let before: BTreeSet<_> = world.workloads().into_iter().map(|w| w.metadata.uid).collect();
+    world.apply(replica_set("web", 2, spec("file:///b.wasm")));
+    for _ in 0..30 {
+        world.pass();
+        let ready = world.workloads().iter().filter(|w| condition::is_true(&w.status.conditions, "Ready")).count();
+        assert!(ready >= 2);
+    }
+    world.settle();
+    assert!(world.workloads().iter().all(|w| w.spec.components[0].image == "file:///b.wasm" && !before.contains(&w.metadata.uid)));
+    assert_eq!(world.names().len(), 2);
+}
+
+#[test]
+fn l12_editing_a_config_map_replaces_workloads_that_read_it() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(deployment_of("web", 2, configured_spec()));
+    world.settle();
+    assert_eq!(environments(&world), ["old", "old"]);
+
+    world.apply(config_map("settings", "new"));
+    for _ in 0..30 {
+        let before: Vec<_> = world.workloads().into_iter().map(|w| w.metadata.uid).collect();
+        world.pass();
+        let ready = world.workloads().iter().filter(|w| condition::is_true(&w.status.conditions, "Ready")).count();
+        assert!(ready >= 2, "{before:?}");
+    }
+    world.settle();
+    assert_eq!(environments(&world), ["new", "new"]);
+    assert_eq!(world.sets().len(), 1);
+}
+
+#[test]
+fn l12_a_workload_that_awaits_its_replacement_keeps_the_content_it_has() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(deployment_of("web", 1, configured_spec()));
+    world.settle();
+    world.behaviour = Box::new(|_, want| {
+        let old = want.workload.components[0].resources.environment["key"] == "old";
+        if old { running(want) } else { starting(want) }
+    });
+    world.apply(config_map("settings", "new"));
+    world.settle();
+    let mut environments = environments(&world);
+    environments.sort();
+    assert_eq!(environments, ["new", "old"]);
+}
+
+#[test]
+fn l12_after_a_restart_of_the_operator_a_workload_of_unknown_content_is_held_until_it_is_replaced() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(deployment_of("web", 1, configured_spec()));
+    world.settle();
+    let old = world.workload(&world.names()[0]);
+
+    world.snapshot.memory = Default::default();
+    world.snapshot.hosts.get_mut(&host).unwrap().answer = None;
+    world.apply(config_map("settings", "new"));
+    let (plan, _) = world.pass();
+    let held: Vec<_> = plan.wants[&host].held.iter().map(|id| id.as_str().to_owned()).collect();
+    assert_eq!(held, [old.metadata.uid.clone()]);
+    world.settle();
+    assert_eq!(environments(&world), ["new"]);
+    assert_ne!(world.workload(&world.names()[0]).metadata.uid, old.metadata.uid);
+}
+
+#[test]
+fn l10_a_config_map_that_comes_late_starts_the_workloads_that_wait_for_it() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(deployment_of("web", 1, configured_spec()));
+    world.settle();
+    let waiting = world.workload(&world.names()[0]);
+    let config = condition::find(&waiting.status.conditions, "Config").unwrap();
+    assert_eq!((config.status.to_string().as_str(), config.reason.as_str()), ("False", "ReferenceNotFound"));
+    assert!(config.message.contains("settings"), "{}", config.message);
+    assert_eq!(ready(&world.deployment("web").status.conditions).1, "ReferenceNotFound");
+
+    world.apply(config_map("settings", "late"));
+    world.settle();
+    assert_eq!(environments(&world), ["late"]);
+    assert_eq!(world.workload(&world.names()[0]).metadata.uid, waiting.metadata.uid, "it wasn't made anew");
+}
+
+#[test]
+fn a_draining_host_loses_its_replicas_without_a_gap() {
+    let mut world = World::new();
+    let one = world.host("one", &[]);
+    world.apply(deployment("web", 2, "file:///a.wasm"));
+    world.settle();
+    world.label(one, "berth.dev/draining", "true");
+    world.settle();
+    assert_eq!(world.placed()[&one].len(), 2, "there is no other host yet");
+    let two = world.host("two", &[]);
+    for _ in 0..30 {
+        world.pass();
+        let ready = world.workloads().iter().filter(|w| condition::is_true(&w.status.conditions, "Ready")).count();
+        assert!(ready >= 2);
+    }
+    world.settle();
+    assert_eq!(world.placed().keys().copied().collect::<Vec<_>>(), [two]);
+}

@@ -1,0 +1,182 @@
+//! Single workloads: failures, edits, and what their conditions say.
+
+use std::time::Duration;
+
+use berth_control::{Report, WorkloadState};
+use berth_model::condition;
+use serde_json::json;
+
+use super::world::*;
+
+#[test]
+fn a_workload_says_where_it_runs_and_that_it_is_ready() {
+    let mut world = World::new();
+    let host = world.host_in("prod", "one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    let app = world.workload("app");
+    assert_eq!(app.status.host_id, Some(host.to_string()));
+    assert_eq!(app.status.environment.as_deref(), Some("prod"));
+    assert_eq!(app.status.workload_id, Some(app.metadata.uid.clone()));
+    for kind in ["Config", "HostSelection", "Placement", "Sync", "Ready"] {
+        let found = condition::find(&app.status.conditions, kind).unwrap();
+        assert_eq!((found.status.to_string().as_str(), found.observed_generation), ("True", 1), "{kind}");
+    }
+    assert_eq!(app.metadata.finalizers, ["runtime.wasmcloud.dev/workload-finalizer"]);
+}
+
+#[test]
+fn l17_an_unchanged_world_is_planned_without_a_write() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(deployment("web", 3, "file:///a.wasm"));
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    for _ in 0..5 {
+        world.advance(Duration::from_secs(1));
+        let before = world.snapshot.memory.wants.clone();
+        let (plan, _) = world.pass();
+        assert!(plan.writes.is_empty(), "{:#?}", plan.writes);
+        assert!(plan.wants.iter().all(|(id, wants)| std::sync::Arc::ptr_eq(wants, &before[id])));
+    }
+}
+
+#[test]
+fn l17_a_restarted_operator_keeps_what_it_finds() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(deployment("web", 2, "file:///a.wasm"));
+    world.settle();
+    world.snapshot.memory = Default::default();
+    world.snapshot.hosts.get_mut(&host).unwrap().answer = None;
+    for _ in 0..3 {
+        let (plan, _) = world.pass();
+        assert!(plan.writes.is_empty(), "{:#?}", plan.writes);
+    }
+}
+
+#[test]
+fn l05_a_start_that_failed_says_why_and_is_tried_elsewhere() {
+    let mut world = World::new();
+    let bad = world.host("a-bad", &[]);
+    world.behaviour =
+        Box::new(
+            move |host, want| {
+                if host == bad { Some(Report::failed(want.id.clone(), "PullFailed", "no such image")) } else { running(want) }
+            },
+        );
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    let app = world.workload("app");
+    assert_eq!(app.status.host_id, None);
+    let (status, reason, message) = ready(&app.status.conditions);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "PullFailed"));
+    assert!(message.starts_with("no such image; try 2 follows at "), "{message}");
+    assert!(world.happened("PullFailed"));
+
+    let good = world.host("b-good", &[]);
+    world.settle();
+    assert_eq!(world.workload("app").status.host_id, None, "it waits for its next try");
+    world.advance(Duration::from_secs(1));
+    world.settle();
+    assert_eq!(world.workload("app").status.host_id, Some(good.to_string()));
+    assert_eq!(ready(&world.workload("app").status.conditions).0, "True");
+}
+
+#[test]
+fn l05_tries_are_further_and_further_apart() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.behaviour = Box::new(|_, want| Some(Report::failed(want.id.clone(), "", "")));
+    world.apply(workload("app", spec("file:///a.wasm")));
+    let mut tries = Vec::new();
+    for second in 0..200u64 {
+        world.settle();
+        let count = world.snapshot.memory.failures.values().next().unwrap().count;
+        if tries.len() < count as usize {
+            tries.push(second);
+        }
+        world.advance(Duration::from_secs(1));
+    }
+    assert_eq!(tries, [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+    assert_eq!(ready(&world.workload("app").status.conditions).1, "StartFailed");
+}
+
+#[test]
+fn l05_the_next_try_is_when_the_plan_says() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.behaviour = Box::new(|_, want| Some(Report::failed(want.id.clone(), "", "")));
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    let (plan, _) = world.pass();
+    assert_eq!(plan.next, Some(world.snapshot.uptime + Duration::from_secs(1)));
+}
+
+#[test]
+fn l12_editing_a_workload_that_runs_takes_effect_in_place() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    let uid = world.workload("app").metadata.uid;
+    world.apply(workload("app", spec("file:///b.wasm")));
+    world.settle();
+    let app = world.workload("app");
+    assert_eq!(app.metadata.uid, uid);
+    let wants = &world.snapshot.memory.wants[&host];
+    assert_eq!(wants.run[0].workload.components[0].image.to_string(), "file:///b.wasm");
+    assert_eq!(condition::find(&app.status.conditions, "Ready").unwrap().observed_generation, 2);
+}
+
+#[test]
+fn l12_an_edit_that_moves_a_workload_moves_it() {
+    let mut world = World::new();
+    let (a, b) = (world.host("one", &[("zone", "a")]), world.host("two", &[("zone", "b")]));
+    let zoned = |zone: &str| with(workload("app", spec("file:///a.wasm")), "/spec/hostSelector", json!({ "zone": zone }));
+    world.apply(zoned("a"));
+    world.settle();
+    assert_eq!(world.workload("app").status.host_id, Some(a.to_string()));
+    world.apply(zoned("b"));
+    world.settle();
+    assert_eq!(world.workload("app").status.host_id, Some(b.to_string()));
+    assert!(world.snapshot.memory.wants[&a].run.is_empty());
+}
+
+#[test]
+fn l12_what_runs_goes_on_when_its_config_map_is_deleted_and_says_so() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(workload("app", configured_spec()));
+    world.settle();
+    world.delete(berth_model::resource::Kind::ConfigMap, "settings");
+    world.settle();
+    let app = world.workload("app");
+    assert_eq!(condition::find(&app.status.conditions, "Config").unwrap().reason, "ReferenceNotFound");
+    assert_eq!(world.snapshot.memory.wants[&host].run.len(), 1);
+    assert_eq!(ready(&app.status.conditions).0, "True");
+}
+
+#[test]
+fn l33_a_workload_that_ended_by_itself_isnt_ready() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.behaviour = Box::new(|_, want| Some(Report::new(want.id.clone(), WorkloadState::Completed)));
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    assert_eq!(ready(&world.workload("app").status.conditions).1, "Completed");
+    assert!(world.workload("app").status.host_id.is_some());
+}
+
+#[test]
+fn l06_a_workload_that_its_host_lost_is_told_about_and_wanted_on() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.behaviour = Box::new(|_, _| None);
+    world.settle();
+    assert_eq!(ready(&world.workload("app").status.conditions).1, "Missing");
+    assert_eq!(world.snapshot.memory.wants[&host].run.len(), 1);
+}

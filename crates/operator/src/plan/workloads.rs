@@ -1,0 +1,279 @@
+//! Workloads, one by one: placed, moved, tried again, and told about in their conditions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_control::{Report, WorkloadState};
+use berth_model::condition::ConditionStatus::{self, False, True, Unknown};
+use berth_model::event::Severity;
+use berth_model::id::HostId;
+use berth_model::resource::{Kind, Resource, Workload, WorkloadStatus};
+use jiff::Timestamp;
+
+use super::conditions::Draft;
+use super::contents::{self, Content, Refusal};
+use super::index::{Index, Stand, WorkloadFacts, is_ready};
+use super::placement::{self, Placer, Unplaceable};
+use super::replica_sets::key;
+use super::snapshot::{Failure, Memory};
+use super::writes::Writes;
+use crate::store::WORKLOAD_FINALIZER;
+
+/// Places, moves and reports on every workload. Returns when the first failed one is to be tried again.
+pub(super) fn plan<'a>(index: &Index<'a>, writes: &mut Writes<'a>, memory: &mut Memory) -> Option<Duration> {
+    let mut placer = Placer::new(index);
+    let mut next: Option<Duration> = None;
+    for facts in &index.workloads {
+        if facts.is_terminating() {
+            finish(index, facts, writes);
+            continue;
+        }
+        // Also of those that are written already: what runs is wanted on.
+        if let Some(content) = contents::of(index, memory, facts) {
+            memory.contents.insert(facts.id.clone(), content);
+        }
+        let mut failure = index.snapshot.memory.failures.get(&facts.id).cloned().filter(|f| !is_over(index, facts, f));
+        if !writes.touches(&facts.object.metadata) {
+            step(index, facts, memory.contents.get(&facts.id), &mut failure, &mut placer, writes);
+        }
+        if let Some(failure) = failure {
+            if failure.retry_at > index.snapshot.uptime {
+                next = Some(next.map_or(failure.retry_at, |n| n.min(failure.retry_at)));
+            }
+            memory.failures.insert(facts.id.clone(), failure);
+        }
+    }
+    next
+}
+
+/// A workload that has served for as long as the longest back-off has left its failures behind.
+fn is_over(index: &Index<'_>, facts: &WorkloadFacts<'_>, failure: &Failure) -> bool {
+    facts.ready && index.snapshot.uptime >= failure.retry_at + index.snapshot.config.retry_max
+}
+
+/// What is to become of one workload.
+enum Next<'f> {
+    /// It can't run: its spec or a reference is at fault.
+    Refused(&'f Refusal),
+    /// It is to run on that host, from now on.
+    Placed(HostId),
+    /// No host can take it.
+    Unplaced(Unplaceable),
+    /// It failed, and waits for its next try.
+    Failed(&'f Failure),
+    /// It stays where it is.
+    Stays,
+}
+
+fn step<'a>(
+    index: &Index<'a>,
+    facts: &WorkloadFacts<'a>,
+    content: Option<&Arc<Content>>,
+    failure: &mut Option<Failure>,
+    placer: &mut Placer<'_, 'a>,
+    writes: &mut Writes<'a>,
+) {
+    let meta = &facts.object.metadata;
+    if !meta.finalizers.iter().any(|f| f == WORKLOAD_FINALIZER) {
+        let mut changed = facts.object.clone();
+        changed.metadata.finalizers.push(WORKLOAD_FINALIZER.to_owned());
+        return writes.update(meta, Resource::Workload(changed), Vec::new());
+    }
+    let refused = content.and_then(|c| c.resolved.as_ref().err());
+    let next = decide(index, facts, refused, failure, placer);
+    write(index, facts, refused, &next, writes);
+}
+
+/// Decides, and records a failure that is new.
+fn decide<'a, 'f>(
+    index: &Index<'a>,
+    facts: &WorkloadFacts<'a>,
+    refused: Option<&'f Refusal>,
+    failure: &'f mut Option<Failure>,
+    placer: &mut Placer<'_, 'a>,
+) -> Next<'f> {
+    match facts.stand {
+        Stand::Reported(report) if report.state == WorkloadState::Error => {
+            let before = failure.take();
+            return Next::Failed(failure.insert(failed(index, facts, report, before)));
+        }
+        Stand::Unplaced | Stand::Lost => {}
+        // A replica of a set is replaced before it leaves; a workload that stands alone moves.
+        _ if index.set_of(facts.object).is_none() && placement::must_leave(index, facts) => {}
+        _ => return Next::Stays,
+    }
+    if let Some(refusal) = refused {
+        return Next::Refused(refusal);
+    }
+    if let Some(failure) = &*failure
+        && failure.retry_at > index.snapshot.uptime
+    {
+        return Next::Failed(failure);
+    }
+    let avoid = failure.as_ref().map_or(&[][..], |f| &f.hosts);
+    match placer.place(facts, avoid) {
+        Ok(host) => Next::Placed(host),
+        Err(unplaceable) => Next::Unplaced(unplaceable),
+    }
+}
+
+/// One more failure: the wait doubles (L05).
+fn failed(index: &Index<'_>, facts: &WorkloadFacts<'_>, report: &Report, before: Option<Failure>) -> Failure {
+    let (snapshot, config) = (index.snapshot, &index.snapshot.config);
+    let (count, mut hosts) = before.map_or((1, Vec::new()), |f| (f.count.saturating_add(1), f.hosts));
+    hosts.extend(facts.host.filter(|host| !hosts.contains(host)));
+    let wait = config.retry_first.saturating_mul(1 << (count - 1).min(16)).min(config.retry_max);
+    let reason = if report.reason.is_empty() { "StartFailed" } else { &report.reason };
+    Failure {
+        count,
+        retry_at: snapshot.uptime + wait,
+        retry_time: snapshot.now.checked_add(wait).unwrap_or(snapshot.now),
+        hosts,
+        reason: reason.to_owned(),
+        message: report.message.clone(),
+    }
+}
+
+/// Writes the status that follows, if it differs.
+fn write<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, refused: Option<&Refusal>, next: &Next<'_>, writes: &mut Writes<'a>) {
+    let (object, meta) = (facts.object, &facts.object.metadata);
+    let host = match next {
+        Next::Placed(host) => Some(*host),
+        Next::Stays => facts.host,
+        Next::Refused(_) | Next::Unplaced(_) | Next::Failed(_) => None,
+    };
+    let mut draft = Draft::new(&object.status.conditions, meta.generation, index.snapshot.now);
+    match refused {
+        Some(refusal) => draft.set("Config", False, refusal.reason, &refusal.message),
+        None => draft.set("Config", True, "Resolved", ""),
+    }
+    match next {
+        Next::Refused(refusal) => {
+            draft.set("HostSelection", Unknown, "Pending", "");
+            unstarted(&mut draft, False, refusal.reason, &refusal.message);
+        }
+        Next::Unplaced(why) => {
+            draft.set("HostSelection", False, why.reason, &why.message);
+            unstarted(&mut draft, False, why.reason, &why.message);
+        }
+        Next::Failed(failure) => unstarted(&mut draft, False, &failure.reason, &failure_message(failure)),
+        Next::Placed(id) => {
+            draft.set("HostSelection", True, "Selected", index.hosts.get(id).map_or("", |h| h.name()));
+            unstarted(&mut draft, Unknown, "Scheduled", "");
+        }
+        Next::Stays => told(facts, &mut draft),
+    }
+    let conditions = draft.finish();
+    let host_text = host.map(|h| h.to_string());
+    if conditions.is_none() && object.status.host_id == host_text {
+        return;
+    }
+    let environment = match (host == facts.host, host) {
+        (true, _) => object.status.environment.clone(),
+        (false, Some(id)) => index.hosts.get(&id).and_then(|h| h.heartbeat).map(|h| h.environment.clone()).filter(|e| !e.is_empty()),
+        (false, None) => None,
+    };
+    let status = WorkloadStatus {
+        environment,
+        workload_id: host.map(|_| meta.uid.clone()),
+        host_id: host_text,
+        conditions: conditions.unwrap_or_else(|| object.status.conditions.clone()),
+    };
+    let events = event(index, facts, next, writes);
+    writes.status(meta, Resource::Workload(Workload { status, ..object.clone() }), events);
+}
+
+/// What a failed workload says: why, and when it is tried again. Fixed per failure, so that waiting writes nothing.
+fn failure_message(failure: &Failure) -> String {
+    let at = failure.retry_time.round(jiff::Unit::Second).unwrap_or(failure.retry_time);
+    let separator = if failure.message.is_empty() { "" } else { "; " };
+    format!("{}{separator}try {} follows at {at}", failure.message, failure.count + 1)
+}
+
+/// Conditions of a workload that no host has accepted.
+fn unstarted(draft: &mut Draft<'_>, placement: ConditionStatus, reason: &str, message: &str) {
+    draft.set("Placement", placement, reason, message);
+    draft.set("Sync", Unknown, "Pending", "");
+    draft.set("Ready", False, reason, message);
+}
+
+/// Conditions of a workload that its host was told to run.
+fn told(facts: &WorkloadFacts<'_>, draft: &mut Draft<'_>) {
+    let report = match facts.stand {
+        Stand::Reported(report) => report,
+        Stand::Missing => {
+            draft.set("Placement", False, "Missing", "the host was told to run it and doesn't list it; it is told again");
+            draft.set("Sync", False, "Missing", "");
+            return draft.set("Ready", False, "Missing", "the host was told to run it and doesn't list it; it is told again");
+        }
+        // Nothing is known that isn't said already.
+        Stand::Unconfirmed | Stand::Unplaced | Stand::Lost => return,
+    };
+    draft.set("Placement", True, "Accepted", "");
+    let running = report.state == WorkloadState::Running;
+    let reason = if report.reason.is_empty() { report.state.as_str() } else { &report.reason };
+    draft.set_if("Sync", running, ("Running", ""), (reason, &report.message));
+    if is_ready(report) {
+        draft.set("Ready", True, "Ready", "");
+    } else if report.conflicts.is_empty() {
+        let reason = if running && report.reason.is_empty() { "NotServing" } else { reason };
+        draft.set("Ready", False, reason, &report.message);
+    } else {
+        draft.set("Ready", False, "DomainConflict", &conflicts(report));
+    }
+}
+
+/// Each domain, who has it, and the way out.
+fn conflicts(report: &Report) -> String {
+    let taken: Vec<_> = report.conflicts.iter().map(|c| format!("domain {} is served by {}", c.domain, c.owner)).collect();
+    format!("{}; give one of them another domain, or delete it", taken.join(", "))
+}
+
+fn event<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, next: &Next<'_>, writes: &Writes<'a>) -> Vec<berth_model::event::Event> {
+    let was = |kind: &str, reason: &str| facts.object.status.conditions.iter().any(|c| c.kind == kind && c.reason == reason);
+    let tell = |severity, reason: &str, message| vec![writes.event(key(Kind::Workload, &facts.object.metadata), severity, reason, message)];
+    match next {
+        Next::Placed(id) => tell(Severity::Normal, "Scheduled", format!("on host {}", index.hosts.get(id).map_or("", |h| h.name()))),
+        Next::Failed(failure) if facts.host.is_some() => tell(Severity::Warning, &failure.reason, failure_message(failure)),
+        Next::Unplaced(why) if !was("HostSelection", why.reason) => tell(Severity::Warning, why.reason, why.message.clone()),
+        Next::Refused(refusal) if !was("Config", refusal.reason) => tell(Severity::Warning, refusal.reason, refusal.message.clone()),
+        Next::Stays => match facts.stand {
+            Stand::Reported(report) if is_ready(report) && !was("Ready", "Ready") => {
+                tell(Severity::Normal, "Started", format!("ready after {} ms", report.took_ms))
+            }
+            Stand::Reported(report) if !report.conflicts.is_empty() && !was("Ready", "DomainConflict") => {
+                tell(Severity::Warning, "DomainConflict", conflicts(report))
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// Lets a deleted workload go once its host has stopped it, is dead, or has kept silent about it for too long (L15).
+fn finish<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, writes: &mut Writes<'a>) {
+    let meta = &facts.object.metadata;
+    if !meta.finalizers.iter().any(|f| f == WORKLOAD_FINALIZER) {
+        return;
+    }
+    let deleted = meta.deletion_timestamp.unwrap_or(Timestamp::MIN);
+    let waited = Duration::try_from(index.snapshot.now.duration_since(deleted)).unwrap_or_default();
+    if !has_stopped(index, facts) && waited < index.snapshot.config.stop_patience {
+        return;
+    }
+    let mut changed = facts.object.clone();
+    changed.metadata.finalizers.retain(|f| f != WORKLOAD_FINALIZER);
+    let event = writes.event(key(Kind::Workload, meta), Severity::Normal, "Stopped", String::new());
+    writes.update(meta, Resource::Workload(changed), vec![event]);
+}
+
+/// Whether no living host has the workload, as far as its last answer tells. That answer has to be to the latest set, which
+/// doesn't hold the workload.
+fn has_stopped(index: &Index<'_>, facts: &WorkloadFacts<'_>) -> bool {
+    let Some((id, host)) = facts.host.and_then(|id| Some((id, index.hosts.get(&id)?))) else { return true };
+    if host.is_dead() {
+        return true;
+    }
+    let (Some(answer), Some(wants)) = (host.answer, index.snapshot.memory.wants.get(&id)) else { return false };
+    Arc::ptr_eq(&answer.to, wants) && wants.get(&facts.id).is_none() && !answer.reports.contains_key(&facts.id)
+}
