@@ -1,0 +1,306 @@
+//! The command line's form. Settings, which may also stand in the environment or a file, come from [`crate::config::SETTINGS`].
+
+use std::path::PathBuf;
+
+use berth_node::model::resource::Kind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{GlobalFlags, UpFlags};
+use crate::exit::Exit;
+
+/// Runs WebAssembly components as cloud workloads.
+#[derive(Debug, Parser)]
+#[command(
+    name = "berth",
+    version,
+    about = "Runs WebAssembly components as cloud workloads",
+    long_about = "Runs WebAssembly components as cloud workloads.\n\n`berth up hello.wasm` runs one on this machine; while it runs, the other \
+                  commands talk to it over a socket in its data folder.",
+    after_long_help = after_help(),
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 120
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn after_help() -> String {
+    let mut text = String::from(
+        "Settings: a flag wins over the environment (BERTH_ and the flag's name: BERTH_HTTP_ADDR), that over the configuration file (the flag's \
+         name without dashes before it: http-addr = \"127.0.0.1:8000\"), that over the default.\n\nExit codes:",
+    );
+    for (exit, meaning) in Exit::ALL {
+        text.push_str(&format!("\n  {:<4} {meaning}", exit as u8));
+    }
+    text
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run components on this machine: operator, host and store in one process
+    #[command(
+        after_help = "Examples:\n  berth up hello.wasm\n  berth up ./shop --http-addr 127.0.0.1:9000\n  berth up -f shop.yaml -f more/\n  \
+                            berth up                     # again what was applied before"
+    )]
+    Up(Up),
+    /// Apply manifests to the running berth
+    #[command(after_help = "Examples:\n  berth apply -f shop.yaml\n  berth apply -f shop.yaml --wait\n  cat shop.yaml | berth apply -f -")]
+    Apply(Apply),
+    /// Show objects
+    #[command(
+        after_help = "Examples:\n  berth get workloads\n  berth get deployment shop -o yaml\n  berth get all -A\n  berth get ww --watch"
+    )]
+    Get(Get),
+    /// Show everything about one object: fields, conditions, what it owns, events
+    #[command(after_help = "Examples:\n  berth describe deployment shop\n  berth describe host berth -n default")]
+    Describe(Describe),
+    /// Delete objects and what they own
+    #[command(
+        after_help = "Examples:\n  berth delete deployment shop\n  berth delete deployment/shop configmap/shop-settings\n  berth delete -f shop.yaml"
+    )]
+    Delete(Delete),
+    /// Show what components print, and what the host says about them
+    #[command(after_help = "Examples:\n  berth logs shop\n  berth logs -f --tail 20 shop\n  berth logs shop -o json | jq -r .text")]
+    Logs(Logs),
+    /// Show what happened
+    #[command(after_help = "Examples:\n  berth events\n  berth events -f\n  berth events -n shop -o json")]
+    Events(Events),
+    /// Show requests, latency and memory of what runs
+    #[command(after_help = "Examples:\n  berth top\n  berth top -o json")]
+    Top(Top),
+    /// Finish requests and take no new ones; the process stays
+    #[command(after_help = "Example:\n  berth drain && berth stop")]
+    Drain(Plain),
+    /// Drain, and end the running berth
+    #[command(after_help = "Example:\n  berth stop")]
+    Stop(Plain),
+    /// Print a shell's completions
+    #[command(after_help = "Examples:\n  berth completions bash > ~/.local/share/bash-completion/completions/berth\n  \
+                            berth completions zsh > ~/.zfunc/_berth\n  berth completions fish > ~/.config/fish/completions/berth.fish")]
+    Completions(Completions),
+    /// Print the version of this command, and of the running berth
+    #[command(after_help = "Examples:\n  berth version\n  berth version -o json")]
+    Version(Version),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Components, manifests, OCI layout folders, or folders with one of these; nothing: what was applied before
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Manifests: a file, a folder, or `-` for standard input; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: UpFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Manifests: a file, a folder, or `-` for standard input; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Wait until everything applied is ready
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration, requires = "wait")]
+    pub(crate) timeout: std::time::Duration,
+    /// Output: text or JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Namespaced {
+    /// Namespace
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Kind: deployment (wd), replicaset (wrs), workload (ww), host, artifact, configmap (cm), or all; or KIND/NAME
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: String,
+    /// Name of one object
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) namespaced: Namespaced,
+    /// Objects of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// Output
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: GetFormat,
+    /// Go on and show changes
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// Kind, or KIND/NAME
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: String,
+    /// Name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) namespaced: Namespaced,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// KIND NAME..., or KIND/NAME...
+    #[arg(value_name = "OBJECT", required_unless_present = "files", conflicts_with = "files")]
+    pub(crate) objects: Vec<String>,
+    /// Manifests whose objects to delete: a file, a folder, or `-` for standard input; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) namespaced: Namespaced,
+    /// Take it as done when an object isn't there
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Name of a deployment, a replica set or a workload
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) namespaced: Namespaced,
+    /// Go on and show lines as they are written
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Lines from before, at most 1000
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) tail: usize,
+    /// Output: text or JSON lines
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Namespace; all when absent
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Go on and show events as they come
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Output: text or JSON lines
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Namespace; all when absent
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Output: text or JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plain {
+    /// Output: text or JSON lines
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// Output: text or JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+/// Output of most commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextOrJson {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
+}
+
+/// Output of `get`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GetFormat {
+    /// The columns that matter
+    Table,
+    /// All columns
+    Wide,
+    /// KIND/NAME, one a line
+    Name,
+    /// The objects, as JSON
+    Json,
+    /// The objects, as YAML
+    Yaml,
+}
+
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    berth_node::model::quantity::parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// Kinds and a name from `KIND [NAME]` or `KIND/NAME`; several kinds for `all`.
+pub(crate) fn kinds(word: &str, name: Option<&str>) -> Result<(Vec<Kind>, Option<String>), String> {
+    let (word, name) = match (word.split_once('/'), name) {
+        (Some((_, slashed)), Some(name)) => return Err(format!("two names are given, {slashed} and {name}: name objects one by one")),
+        (Some((word, slashed)), None) => (word, Some(slashed.to_owned())),
+        (None, name) => (word, name.map(str::to_owned)),
+    };
+    if word == "all" {
+        return match name {
+            None => Ok((Kind::ALL.to_vec(), None)),
+            Some(name) => Err(format!("`all` takes no name: say which kind {name} is")),
+        };
+    }
+    let word = word.strip_suffix(".runtime.wasmcloud.dev").unwrap_or(word);
+    match Kind::from_word(word) {
+        Some(kind) => Ok((vec![kind], name)),
+        None => Err(format!("there is no kind `{word}`: {}, or all", kind_words())),
+    }
+}
+
+fn kind_words() -> String {
+    Kind::ALL.map(|kind| kind.as_str().to_ascii_lowercase()).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        crate::command().debug_assert();
+    }
+
+    #[test]
+    fn a_kind_and_name_are_read_in_every_form() {
+        let one = (vec![Kind::WorkloadDeployment], Some("shop".to_owned()));
+        assert_eq!(kinds("wd", Some("shop")).unwrap(), one);
+        assert_eq!(kinds("deployment/shop", None).unwrap(), one);
+        assert_eq!(kinds("workloaddeployment.runtime.wasmcloud.dev/shop", None).unwrap(), one);
+        assert_eq!(kinds("all", None).unwrap().0.len(), Kind::ALL.len());
+        assert!(kinds("deploy/shop", Some("x")).unwrap_err().contains("two names"));
+        assert!(kinds("pod", None).unwrap_err().contains("workloaddeployment"));
+    }
+}

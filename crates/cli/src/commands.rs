@@ -1,0 +1,103 @@
+//! The commands: each a function of its arguments, the settings and standard output.
+
+mod apply;
+mod delete;
+mod describe;
+mod events;
+mod get;
+mod logs;
+mod stop;
+mod top;
+mod up;
+mod version;
+
+use std::io::Write;
+
+use berth_node::api::Client;
+use berth_node::telemetry;
+
+use crate::args::{Cli, Command, TextOrJson};
+use crate::config::{self, Common};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// Runs a command; what fails is told on standard error.
+pub(crate) fn run(cli: Cli) -> Exit {
+    match dispatch(cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            tell(&failure.message);
+            failure.exit
+        }
+    }
+}
+
+/// An error for a person: `error: ` and the message, further lines indented.
+fn tell(message: &str) {
+    if message.is_empty() {
+        return;
+    }
+    let text = format!("error: {}\n", message.replace('\n', "\n  "));
+    // Standard error is the last place to complain about standard error.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    if let Command::Completions(args) = &cli.command {
+        return completions(args.shell);
+    }
+    let up = match &cli.command {
+        Command::Up(up) => Some(&up.flags),
+        _ => None,
+    };
+    let config = config::load(&cli.global, up)?;
+    telemetry::init(&config.common.log).map_err(|error| Failure::new(Exit::Usage, berth_node::chain(&error)))?;
+    let mut out = Output::new(config.common.color);
+    match (cli.command, config.up) {
+        (Command::Up(args), Some(up)) => up::run(&args, up, &config.common, &mut out),
+        (command, _) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::new(Exit::Failure, format!("can't start: {error}")))?;
+            runtime.block_on(ask(command, &config.common, &mut out))
+        }
+    }
+}
+
+/// The commands that talk to a running berth.
+async fn ask(command: Command, common: &Common, out: &mut Output) -> Result<Exit, Failure> {
+    let client = Client::new(&common.data_dir)?;
+    match command {
+        Command::Apply(args) => apply::run(&args, &client, out).await,
+        Command::Get(args) => get::run(&args, &client, out).await,
+        Command::Describe(args) => describe::run(&args, &client, out).await,
+        Command::Delete(args) => delete::run(&args, &client, out).await,
+        Command::Logs(args) => logs::run(&args, &client, out).await,
+        Command::Events(args) => events::run(&args, &client, out).await,
+        Command::Top(args) => top::run(&args, &client, out).await,
+        Command::Drain(args) => stop::drain(args.output, &client, out).await,
+        Command::Stop(args) => stop::stop(args.output, &client, out).await,
+        Command::Version(args) => version::run(args.output, &client, out).await,
+        Command::Up(_) | Command::Completions(_) => unreachable!("these don't talk to a running berth"),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut crate::command(), "berth", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(Exit::Ok)
+}
+
+fn is_json(format: TextOrJson) -> bool {
+    format == TextOrJson::Json
+}
+
+/// Wrong words on the command line that clap can't know.
+fn usage(message: String) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+/// A remark on standard error.
+fn note(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
+}

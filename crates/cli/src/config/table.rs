@@ -1,0 +1,108 @@
+//! Every setting: its flag, its environment variable and its key in the file are one name.
+
+use berth_node::host::HostConfig;
+
+/// Which commands a setting is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    Global,
+    /// `berth up`.
+    Up,
+}
+
+/// How a setting is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `--name VALUE`; the word in help for the value.
+    Value(&'static str),
+    /// `--name`; in environment and file `true` or `false`.
+    Switch,
+    /// `-v`, `-vv`; in environment and file a number.
+    Count(char),
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Flag without dashes, key in the file.
+    pub name: &'static str,
+    /// Which commands it is for.
+    pub scope: Scope,
+    /// How it is given.
+    pub shape: Shape,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// What it is when nobody says; empty: see the help.
+    pub default: &'static str,
+}
+
+impl Setting {
+    /// Its environment variable: `BERTH_HTTP_ADDR`.
+    pub fn variable(&self) -> String {
+        format!("BERTH_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The setting of this name.
+    pub fn find(name: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+}
+
+const fn value(name: &'static str, word: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, scope: Scope::Up, shape: Shape::Value(word), help, default }
+}
+
+const fn switch(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, scope: Scope::Up, shape: Shape::Switch, help, default: "" }
+}
+
+const fn global(name: &'static str, shape: Shape, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, scope: Scope::Global, shape, help, default }
+}
+
+/// Every setting, in the order of help and docs. A test compares the defaults with [`HostConfig::default`].
+pub const SETTINGS: &[Setting] = &[
+    global(
+        "data-dir",
+        Shape::Value("DIR"),
+        "",
+        "Folder of one berth: resources, lock and socket [default: $XDG_DATA_HOME/berth, or ~/.local/share/berth]",
+    ),
+    global("log-format", Shape::Value("FORMAT"), "pretty", "Logs on standard error: pretty or json"),
+    global("color", Shape::Value("WHEN"), "auto", "Colors: auto (on a terminal without NO_COLOR), always or never"),
+    global(
+        "verbose",
+        Shape::Count('v'),
+        "0",
+        "Log more: what berth does (-v), requests (-vv), everything (-vvv); BERTH_LOG takes a filter",
+    ),
+    value("http-addr", "ADDR", "127.0.0.1:8000", "Where HTTP is answered; port 0 takes a free one"),
+    value("admin-addr", "ADDR", "", "Where /livez, /readyz and /metrics are answered [default: nowhere]"),
+    switch("ephemeral", "Keep nothing: a data folder of its own that goes at the end"),
+    value("drain-grace", "DURATION", "30s", "Time for requests under way to finish when it ends"),
+    value("tls-cert-path", "FILE", "", "Serve TLS with this certificate chain (PEM); read again when it changes"),
+    value("tls-key-path", "FILE", "", "The certificate's private key (PEM)"),
+    switch("no-wasi-p3", "Refuse components of WASI 0.3"),
+    value("host-name", "NAME", "berth", "Name of the Host object"),
+    value("host-group", "NAME", "default", "The host's label hostgroup, for hostSelector"),
+    value("environment", "NAME", "", "The host's environment, for workloads that ask for one [default: none]"),
+    value("threads", "N", "0", "Threads that answer requests; 0: one per core"),
+    value("compile-threads", "N", "0", "Components compiled at once; 0: half of the cores"),
+    value("slots", "N", "1000", "Requests in flight on the whole host, 1 to 10000"),
+    value("memory-budget", "BYTES", "0", "Memory of all component instances together; 0: three quarters of the machine's"),
+    value("memory", "BYTES", "256Mi", "Memory per instance, for components that ask for no limit of their own"),
+    value("request-timeout", "DURATION", "30s", "Time per request, likewise"),
+    value("max-in-flight", "N", "256", "Requests in flight per replica, likewise"),
+    value("max-queued", "N", "1024", "Requests that wait for a slot, per replica, likewise"),
+    value("queue-timeout", "DURATION", "1s", "How long a request waits for a slot, likewise"),
+    value("max-request-body", "BYTES", "1Gi", "Size of a request's body, likewise"),
+    value("table-elements", "N", "100000", "Elements of all tables of an instance, likewise"),
+    value("log-lines-per-second", "N", "1000", "Lines that a workload may write per second; more are dropped and counted"),
+    value("extra-ca-path", "FILE", "", "Certificates (PEM) that components' outgoing TLS trusts beside the system's"),
+];
+
+/// The host's defaults, in one place with the table.
+pub(super) fn host_defaults() -> HostConfig {
+    HostConfig::default()
+}

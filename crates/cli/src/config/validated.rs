@@ -1,0 +1,261 @@
+//! Raw values to checked ones.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use berth_node::host::HostConfig;
+use berth_node::http_stack::TlsConfig;
+use berth_node::model::limits::Effective;
+use berth_node::model::quantity::{parse_bytes, parse_duration};
+use berth_node::roles::local::LocalConfig;
+use berth_node::telemetry::{LogConfig, LogFormat};
+
+use super::table::host_defaults;
+use super::values::{Origin, Values};
+
+/// What every command needs.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Logs.
+    pub log: LogConfig,
+    /// Whether standard output is colored.
+    pub color: bool,
+}
+
+/// What `up` needs.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// What the node takes.
+    pub local: LocalConfig,
+}
+
+/// Whether the user asked all programs for no colors (no-color.org).
+pub(super) fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+pub(super) fn common(values: &Values, environment: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<String>) -> Common {
+    let mut check = Check { values, errors };
+    let format = check.read("log-format", LogFormat::Pretty, |text| match text {
+        "pretty" => Ok(LogFormat::Pretty),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is not a log format: pretty or json")),
+    });
+    let color = check.read("color", None, |text| match text {
+        "auto" => Ok(None),
+        "always" => Ok(Some(true)),
+        "never" => Ok(Some(false)),
+        _ => Err(format!("`{text}` is not a choice of colors: auto, always or never")),
+    });
+    let verbosity = check.read("verbose", 0, number(0..=u8::MAX));
+    let data_dir = check.read("data-dir", PathBuf::new(), path);
+    let data_dir = if data_dir.as_os_str().is_empty() { default_data_dir(environment, check.errors) } else { data_dir };
+    let colored = |terminal: bool| color.unwrap_or(terminal && !no_color());
+    let log = LogConfig { format, verbosity, filter: environment("BERTH_LOG"), color: colored(std::io::stderr().is_terminal()) };
+    Common { data_dir, log, color: colored(std::io::stdout().is_terminal()) }
+}
+
+fn default_data_dir(environment: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<String>) -> PathBuf {
+    // A relative path there is to be ignored (XDG base directory specification).
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("berth")).unwrap_or_else(|| {
+        errors.push("there is neither XDG_DATA_HOME nor HOME to find the data folder by: name it with --data-dir".to_owned());
+        PathBuf::new()
+    })
+}
+
+pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> Up {
+    let mut check = Check { values, errors };
+    let mut host = host_defaults();
+    ingress(&mut check, &mut host);
+    bounds(&mut check, &mut host);
+    host.limits = limits(&mut check, host.limits);
+    host.wasi_p3 &= !check.read("no-wasi-p3", false, switch);
+    host.name = check.read("host-name", host.name, label);
+    let group = check.read("host-group", "default".to_owned(), label);
+    host.labels.insert("hostgroup".into(), group);
+    host.environment = check.read("environment", host.environment, label);
+    host.drain_grace = check.read("drain-grace", host.drain_grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
+    host.extra_ca = check.read("extra-ca-path", None, |text| path(text).map(Some));
+    let admin_addr = check.read("admin-addr", None, |text| address(text).map(Some));
+    let ephemeral = check.read("ephemeral", false, switch);
+    if ephemeral && let Some(Origin::Flag(_)) = values.get("data-dir").map(|value| &value.origin) {
+        check.errors.push("--ephemeral keeps nothing and --data-dir says where to keep it: give one of them".to_owned());
+    }
+    let data_dir = (!ephemeral).then(|| common.data_dir.clone());
+    Up { local: LocalConfig { host, data_dir, admin_addr, ..LocalConfig::default() } }
+}
+
+fn ingress(check: &mut Check<'_>, host: &mut HostConfig) {
+    host.ingress.addr = check.read("http-addr", host.ingress.addr, address);
+    host.ingress.threads = check.read("threads", host.ingress.threads, number(0..=1024));
+    let cert = check.read("tls-cert-path", None, |text| path(text).map(Some));
+    let key = check.read("tls-key-path", None, |text| path(text).map(Some));
+    match (cert, key) {
+        (Some(cert), Some(key)) => host.ingress.tls = Some(TlsConfig::new(cert, key)),
+        (None, None) => {}
+        (Some(_), None) => check.errors.push("tls-cert-path is given without tls-key-path: TLS needs both".to_owned()),
+        (None, Some(_)) => check.errors.push("tls-key-path is given without tls-cert-path: TLS needs both".to_owned()),
+    }
+}
+
+fn bounds(check: &mut Check<'_>, host: &mut HostConfig) {
+    let compile_threads = check.read("compile-threads", 0, number(0..=1024));
+    if compile_threads > 0 {
+        host.compile_threads = compile_threads;
+    }
+    let budget = check.read("memory-budget", 0, bytes(0..=u64::MAX));
+    if budget > 0 {
+        host.memory_budget_bytes = budget;
+    }
+    host.slots = check.read("slots", host.slots, number(1..=10_000));
+    host.log_lines_per_second = check.read("log-lines-per-second", host.log_lines_per_second, number(1..=1_000_000));
+}
+
+/// Bounds as `localResources.limits` has them ([`berth_node::model::limits::Limits`]).
+fn limits(check: &mut Check<'_>, defaults: Effective) -> Effective {
+    let ms = Duration::from_millis(1);
+    let hour = Duration::from_secs(3600);
+    Effective {
+        memory_bytes: check.read("memory", defaults.memory_bytes, bytes(64 << 10..=4 << 30)),
+        request_timeout: check.read("request-timeout", defaults.request_timeout, duration(ms..=24 * hour)),
+        max_in_flight: check.read("max-in-flight", defaults.max_in_flight, number(1..=65_536)),
+        max_queued: check.read("max-queued", defaults.max_queued, number(0..=65_536)),
+        queue_timeout: check.read("queue-timeout", defaults.queue_timeout, duration(Duration::ZERO..=hour)),
+        max_request_body_bytes: check.read("max-request-body", defaults.max_request_body_bytes, bytes(0..=1 << 40)),
+        table_elements: check.read("table-elements", defaults.table_elements, number(0..=10_000_000)),
+    }
+}
+
+/// Reads values and collects what is wrong with them.
+struct Check<'a> {
+    values: &'a Values,
+    errors: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    fn read<T>(&mut self, name: &str, default: T, read: impl FnOnce(&str) -> Result<T, String>) -> T {
+        let Some(value) = self.values.get(name) else { return default };
+        read(&value.text).unwrap_or_else(|error| {
+            self.errors.push(format!("{}: {error}", value.origin));
+            default
+        })
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let example = "an address and port like 127.0.0.1:8000, 0.0.0.0:80 or [::1]:8000";
+    text.parse().map_err(|_| format!("`{}` is not {example}", text.escape_debug()))
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("it is empty: a path is expected".to_owned());
+    }
+    std::path::absolute(text).map_err(|error| format!("`{}` is not a path: {error}", text.escape_debug()))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("`{}` is neither true nor false", text.escape_debug())),
+    }
+}
+
+/// A DNS label (RFC 1123), as Kubernetes has names and label values.
+fn label(text: &str) -> Result<String, String> {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let good = (1..=63).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-');
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{}` is not a name: 1 to 63 lower-case letters, digits and dashes within", text.escape_debug()))
+}
+
+fn within<T: PartialOrd>(value: T, bounds: &std::ops::RangeInclusive<T>, say: impl Fn(&T) -> String) -> Result<T, String> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("{} is out of bounds: {} to {}", say(&value), say(bounds.start()), say(bounds.end())))
+}
+
+fn number<T>(bounds: std::ops::RangeInclusive<T>) -> impl FnOnce(&str) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + std::fmt::Display,
+{
+    move |text| {
+        let bad = || format!("`{}` is not a whole number from {} to {}", text.escape_debug(), bounds.start(), bounds.end());
+        let value = text.parse::<T>().map_err(|_| bad())?;
+        within(value, &bounds, ToString::to_string)
+    }
+}
+
+fn bytes(bounds: std::ops::RangeInclusive<u64>) -> impl FnOnce(&str) -> Result<u64, String> {
+    move |text| within(parse_bytes(text).map_err(|e| e.to_string())?, &bounds, |n| format!("{n} bytes"))
+}
+
+fn duration(bounds: std::ops::RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<Duration, String> {
+    move |text| within(parse_duration(text).map_err(|e| e.to_string())?, &bounds, |d| format!("{d:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::ConfigFile;
+    use super::super::flags::Given;
+    use super::super::table::{SETTINGS, Scope};
+    use super::*;
+
+    fn checked(flags: &[(&'static str, &str)]) -> (Up, Vec<String>) {
+        let flags: Given = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        let environment = |name: &str| (name == "HOME").then(|| "/home/me".to_owned());
+        let values = Values::gather(&flags, &environment, ConfigFile::default());
+        let mut errors = Vec::new();
+        let common = common(&values, &environment, &mut errors);
+        let up = up(&values, &common, &mut errors);
+        (up, errors)
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let (_, errors) = checked(&[
+            ("http-addr", "localhost"),
+            ("drain-grace", "long"),
+            ("slots", "0"),
+            ("memory", "1Ki"),
+            ("color", "red"),
+            ("tls-key-path", "key.pem"),
+            ("host-name", "My Host"),
+        ]);
+        for part in
+            ["--http-addr: `localhost` is not an address", "--drain-grace: ", "--slots: ", "--memory: ", "--color: ", "tls-cert-path"]
+        {
+            assert!(errors.iter().any(|e| e.contains(part)), "{part} is missing in {errors:#?}");
+        }
+        assert_eq!(errors.len(), 7, "{errors:#?}");
+    }
+
+    #[test]
+    fn a_place_to_keep_things_contradicts_keeping_nothing() {
+        assert!(checked(&[("ephemeral", "true"), ("data-dir", "/x")]).1[0].contains("give one of them"));
+        let (up, errors) = checked(&[("ephemeral", "true")]);
+        assert!(errors.is_empty() && up.local.data_dir.is_none());
+        assert_eq!(checked(&[]).0.local.data_dir, Some("/home/me/.local/share/berth".into()));
+    }
+
+    #[test]
+    fn the_defaults_in_the_table_are_those_that_hold() {
+        let (untold, errors) = checked(&[]);
+        assert!(errors.is_empty(), "{errors:?}");
+        let all: Vec<_> = SETTINGS.iter().filter(|s| s.scope == Scope::Up && !s.default.is_empty()).map(|s| (s.name, s.default)).collect();
+        let (told, errors) = checked(&all);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(format!("{told:?}"), format!("{untold:?}"));
+    }
+}

@@ -1,0 +1,30 @@
+//! The local API: how `berth get`, `apply`, `logs` and the rest talk to a running `berth up`.
+//!
+//! HTTP/1 with JSON over a Unix socket in the data folder, which only its user can open; the server checks the peer's uid as well.
+//! Streams (`watch`, `follow`, `stop`) are JSON lines. Not meant for other programs: both ends are of one version, or the
+//! client says so.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/version` | [`Version`] |
+//! | `POST /v1/apply` | body [`Apply`], answer [`Applied`] |
+//! | `GET /v1/resources/{plural}?namespace&name&watch` | [`List`], or lines of [`WatchEvent`] |
+//! | `DELETE /v1/resources/{plural}/{namespace}/{name}` | `{}` |
+//! | `GET /v1/logs/{namespace}/{name}?follow&tail` | lines of [`LogLine`] |
+//! | `GET /v1/events?follow` | lines of [`Event`](berth_model::event::Event) |
+//! | `GET /v1/top` | [`Top`] |
+//! | `POST /v1/drain`, `POST /v1/stop` | lines of [`Progress`] |
+//!
+//! Errors are [`ApiError`] with a fitting HTTP status.
+
+mod client;
+mod error;
+mod escape;
+mod routes;
+mod stream;
+mod types;
+
+pub use client::{Client, ClientError, Lines};
+pub use error::{ApiError, Code};
+pub(crate) use routes::{About, Api, apply_all};
+pub use types::{Applied, Apply, Change, Figures, List, Outcome, Progress, ResourceRef, Top, Version, WatchEvent, WatchKind};

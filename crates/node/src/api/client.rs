@@ -1,0 +1,268 @@
+//! The client's end of the local API.
+
+use std::io;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use berth_host::logs::LogLine;
+use berth_model::event::Event;
+use berth_model::resource::{Kind, Resource};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::error::{ApiError, Code};
+use super::escape::encode;
+use super::types::{Applied, Apply, List, Progress, ResourceRef, Top, Version, WatchEvent};
+use crate::data::{DataError, socket_path};
+
+/// Time to connect and to get the head of an answer: the server is on this machine, but may be busy compiling.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest line or answer that is read: a list of some ten thousand workloads.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Talks to the `berth up` on one data folder. Each call is a connection of its own, so calls may run at once.
+#[derive(Clone, Debug)]
+pub struct Client {
+    data_dir: PathBuf,
+    socket: PathBuf,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no berth is running on the data folder {}: start one with `berth up`, or name another folder with --data-dir", data_dir.display())]
+    NotRunning {
+        /// The folder.
+        data_dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder has no socket, or the system refuses it.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// It listens, but doesn't answer in time.
+    #[error("the berth on the data folder {} doesn't answer: nothing came for {} s", data_dir.display(), ANSWER_TIMEOUT.as_secs())]
+    Timeout {
+        /// The folder.
+        data_dir: PathBuf,
+    },
+    /// It says no.
+    #[error(transparent)]
+    Refused(#[from] ApiError),
+    /// It went away in the middle of the answer.
+    #[error("the running berth closed the connection")]
+    Closed(#[source] Option<hyper::Error>),
+    /// It answers something that this version doesn't understand.
+    #[error("the running berth answers what this one doesn't understand; are both of version {}?", env!("CARGO_PKG_VERSION"))]
+    NotUnderstood(#[source] serde_json::Error),
+}
+
+impl ClientError {
+    /// Whether there is nobody to talk to.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, ClientError::NotRunning { .. } | ClientError::Data(_) | ClientError::Timeout { .. })
+    }
+
+    /// Whether the object asked for isn't there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, ClientError::Refused(ApiError { code: Code::NotFound, .. }))
+    }
+}
+
+impl Client {
+    /// A client of the `berth up` on `data_dir`; nothing is opened yet.
+    pub fn new(data_dir: &Path) -> Result<Client, ClientError> {
+        Ok(Client { data_dir: data_dir.into(), socket: socket_path(data_dir)? })
+    }
+
+    /// The data folder it talks to.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Who answers.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        self.call(Method::GET, "/v1/version", Vec::new()).await
+    }
+
+    /// Applies resources, each for itself: one that is refused doesn't keep the others.
+    pub async fn apply(&self, resources: Vec<Resource>) -> Result<Applied, ClientError> {
+        let body = serde_json::to_vec(&Apply { resources }).expect("resources are plain data");
+        self.call(Method::POST, "/v1/apply", body).await
+    }
+
+    /// Resources of a kind, by namespace and name; of all namespaces when `namespace` is `None`.
+    pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<List, ClientError> {
+        self.call(Method::GET, &resources(kind, namespace, None, false), Vec::new()).await
+    }
+
+    /// One resource; [`ClientError::is_not_found`] when there is none.
+    pub async fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Resource, ClientError> {
+        let list: List = self.call(Method::GET, &resources(kind, Some(namespace), Some(name), false), Vec::new()).await?;
+        let none = || ApiError::new(Code::NotFound, format!("there is no {kind} {name} in namespace {namespace}"));
+        list.items.into_iter().next().ok_or_else(|| none().into())
+    }
+
+    /// Every object there is, and then each change.
+    pub async fn watch(&self, kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Result<Lines<WatchEvent>, ClientError> {
+        self.stream(Method::GET, &resources(kind, namespace, name, true)).await
+    }
+
+    /// Deletes one resource and what it owns.
+    pub async fn delete(&self, object: &ResourceRef) -> Result<(), ClientError> {
+        let path = format!("/v1/resources/{}/{}/{}", object.kind.plural(), encode(&object.namespace), encode(&object.name));
+        self.call::<serde_json::Value>(Method::DELETE, &path, Vec::new()).await.map(drop)
+    }
+
+    /// The last `tail` log lines of a workload, or of the workloads of a deployment or replica set; with `follow` also what comes.
+    pub async fn logs(&self, namespace: &str, name: &str, tail: usize, follow: bool) -> Result<Lines<LogLine>, ClientError> {
+        self.stream(Method::GET, &format!("/v1/logs/{}/{}?tail={tail}&follow={follow}", encode(namespace), encode(name))).await
+    }
+
+    /// The events kept; with `follow` also what comes.
+    pub async fn events(&self, follow: bool) -> Result<Lines<Event>, ClientError> {
+        self.stream(Method::GET, &format!("/v1/events?follow={follow}")).await
+    }
+
+    /// Figures of what runs.
+    pub async fn top(&self) -> Result<Top, ClientError> {
+        self.call(Method::GET, "/v1/top", Vec::new()).await
+    }
+
+    /// Takes no new requests, and finishes those under way; the process stays.
+    pub async fn drain(&self) -> Result<Lines<Progress>, ClientError> {
+        self.stream(Method::POST, "/v1/drain").await
+    }
+
+    /// Drains and ends the process; the stream ends with it.
+    pub async fn stop(&self) -> Result<Lines<Progress>, ClientError> {
+        self.stream(Method::POST, "/v1/stop").await
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        let mut answer = self.ask(method, path, body).await?;
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = answer.body.frame().await {
+            let frame = frame.map_err(|e| ClientError::Closed(Some(e)))?;
+            if let Some(data) = frame.data_ref() {
+                bytes.extend_from_slice(data);
+            }
+            if bytes.len() > MAX_ANSWER {
+                return Err(ClientError::Closed(None));
+            }
+        }
+        if answer.status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(ClientError::NotUnderstood);
+        }
+        Err(serde_json::from_slice::<ApiError>(&bytes).map_err(ClientError::NotUnderstood)?.into())
+    }
+
+    async fn stream<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<Lines<T>, ClientError> {
+        let answer = self.ask(method, path, Vec::new()).await?;
+        let status = answer.status;
+        let mut lines = Lines { answer, buffer: BytesMut::new(), ended: false, item: PhantomData };
+        if status.is_success() {
+            return Ok(lines);
+        }
+        let error = lines.line().await?.unwrap_or_default();
+        Err(serde_json::from_slice::<ApiError>(&error).map_err(ClientError::NotUnderstood)?.into())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, self.ask_without_deadline(method, path, body)).await;
+        asked.map_err(|_| ClientError::Timeout { data_dir: self.data_dir.clone() })?
+    }
+
+    async fn ask_without_deadline(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await;
+        let stream = stream.map_err(|source| ClientError::NotRunning { data_dir: self.data_dir.clone(), source })?;
+        let closed = |error| ClientError::Closed(Some(error));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(closed)?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+            // Its end shows as the end of the answer.
+            let _ = connection.await;
+        }));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "berth")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .expect("names in paths are encoded");
+        let response = sender.send_request(request).await.map_err(closed)?;
+        Ok(Answer { status: response.status(), body: response.into_body(), _connection: connection })
+    }
+}
+
+fn resources(kind: Kind, namespace: Option<&str>, name: Option<&str>, watch: bool) -> String {
+    let mut path = format!("/v1/resources/{}?watch={watch}", kind.plural());
+    for (key, value) in [("namespace", namespace), ("name", name)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{key}={}", encode(value)));
+        }
+    }
+    path
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Incoming,
+    _connection: AbortOnDropHandle<()>,
+}
+
+/// An answer that comes line by line.
+pub struct Lines<T> {
+    answer: Answer,
+    buffer: BytesMut,
+    ended: bool,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next one; `None` at the end. Cancel safe.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        match self.line().await? {
+            Some(line) => serde_json::from_slice(&line).map(Some).map_err(ClientError::NotUnderstood),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<T> Lines<T> {
+    async fn line(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.buffer[searched..].iter().position(|b| *b == b'\n') {
+                let mut line = self.buffer.split_to(searched + end + 1);
+                line.truncate(searched + end);
+                return Ok(Some(line.freeze()));
+            }
+            searched = self.buffer.len();
+            if self.ended || searched > MAX_ANSWER {
+                let rest = self.buffer.split().freeze();
+                return Ok((!rest.is_empty()).then_some(rest));
+            }
+            match self.answer.body.frame().await {
+                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+                Some(Err(error)) => return Err(ClientError::Closed(Some(error))),
+                None => self.ended = true,
+            }
+        }
+    }
+}
+
+/// Keeps `Serialize` in one place for what is sent and what is answered.
+pub(super) fn line(value: &impl Serialize) -> Bytes {
+    let mut bytes = serde_json::to_vec(value).expect("what the API says is plain data");
+    bytes.push(b'\n');
+    bytes.into()
+}

@@ -1,0 +1,267 @@
+//! The server's end of the local API: a request's path and method to what is done.
+
+use std::sync::Arc;
+
+use berth_host::Host;
+use berth_model::resource::{Kind, ObjectKey, Resource};
+use berth_operator::store::{Applied as Stored, Store};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{once, unfold};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use super::client::line;
+use super::error::{ApiError, Code};
+use super::escape::decode;
+use super::stream::{Following, Logging, Selection, Watching, is_of, lines};
+use super::types::{Applied, Apply, Change, Figures, List, Outcome, Progress, ResourceRef, Top, Version};
+use crate::events::EventRing;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::server::{Body, Handler, respond, streamed, whole};
+
+/// Largest request body: a few thousand manifests.
+const MAX_BODY: usize = 64 << 20;
+/// Log lines told without a `tail`.
+const DEFAULT_TAIL: usize = 1000;
+
+/// What the local API speaks for.
+pub(crate) struct Api {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) events: Arc<EventRing>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) about: About,
+    /// Ends every stream.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What doesn't change while the process runs.
+pub(crate) struct About {
+    pub(crate) admin_addr: Option<String>,
+    pub(crate) data_dir: String,
+    pub(crate) started: jiff::Timestamp,
+}
+
+type Answer = Result<Response<Body>, ApiError>;
+
+impl Handler for Api {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        tracing::debug!(method = %request.method(), path = request.uri().path(), "api request");
+        self.route(request).await.unwrap_or_else(|error| error.response())
+    }
+}
+
+impl Api {
+    async fn route(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        let segments: Vec<String> = path.split('/').skip(1).map(decode).collect::<Option<_>>().ok_or_else(|| not_understood(&path))?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match (request.method(), segments.as_slice()) {
+            (&Method::GET, ["v1", "version"]) => Ok(json(&self.version())),
+            (&Method::POST, ["v1", "apply"]) => self.apply(request.into_body()).await,
+            (&Method::GET, ["v1", "resources", plural]) => self.resources(kind(plural)?, &query).await,
+            (&Method::DELETE, ["v1", "resources", plural, namespace, name]) => self.delete(kind(plural)?, namespace, name).await,
+            (&Method::GET, ["v1", "logs", namespace, name]) => self.logs(namespace, name, &query).await,
+            (&Method::GET, ["v1", "events"]) => {
+                let source = Following::start(self.events.clone(), query.flag("follow")?);
+                Ok(self.stream(lines(source)))
+            }
+            (&Method::GET, ["v1", "top"]) => Ok(json(&self.top())),
+            (&Method::POST, ["v1", "drain"]) => {
+                self.lifecycle.drain();
+                Ok(self.progress(false))
+            }
+            (&Method::POST, ["v1", "stop"]) => {
+                self.lifecycle.stop();
+                Ok(self.progress(true))
+            }
+            (method, _) => Err(not_understood(&format!("{method} {path}"))),
+        }
+    }
+
+    fn version(&self) -> Version {
+        Version {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            http_addr: self.host.http_addr().to_string(),
+            admin_addr: self.about.admin_addr.clone(),
+            data_dir: self.about.data_dir.clone(),
+            host_id: self.host.id().to_string(),
+            started: self.about.started,
+            draining: self.lifecycle.phase() != Phase::Serving,
+        }
+    }
+
+    async fn apply(&self, body: Incoming) -> Answer {
+        if self.lifecycle.phase() != Phase::Serving {
+            return Err(ApiError::new(Code::Stopping, "this berth is draining and takes no changes; start it again with `berth up`"));
+        }
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+            if error.is::<http_body_util::LengthLimitError>() {
+                ApiError::new(Code::TooLarge, format!("the manifests are larger than {} MiB: apply them in parts", MAX_BODY >> 20))
+            } else {
+                ApiError::new(Code::BadRequest, format!("the request was cut off: {error}"))
+            }
+        })?;
+        let apply: Apply = serde_json::from_slice(&body.to_bytes())
+            .map_err(|error| ApiError::new(Code::BadRequest, format!("the request isn't understood: {error}")))?;
+        if apply.resources.len() > Apply::MAX {
+            return Err(ApiError::new(Code::TooLarge, format!("more than {} resources: apply them in parts", Apply::MAX)));
+        }
+        Ok(json(&apply_all(self.store.as_ref(), apply.resources).await))
+    }
+
+    async fn resources(&self, kind: Kind, query: &Query) -> Answer {
+        let selection = Selection { kind, namespace: query.text("namespace"), name: query.text("name") };
+        if query.flag("watch")? {
+            let source = Watching::start(self.store.clone(), selection).await?;
+            return Ok(self.stream(lines(source)));
+        }
+        let items = selection.list(self.store.as_ref()).await?;
+        if let (true, Some(name), Some(namespace)) = (items.is_empty(), &selection.name, &selection.namespace) {
+            return Err(missing(kind, namespace, name));
+        }
+        Ok(json(&List { items }))
+    }
+
+    async fn delete(&self, kind: Kind, namespace: &str, name: &str) -> Answer {
+        if kind == Kind::Host {
+            return Err(ApiError::new(Code::Invalid, "hosts come and go by themselves: end one with `berth stop`"));
+        }
+        let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
+        if !self.store.delete(&key).await? {
+            return Err(missing(kind, namespace, name));
+        }
+        Ok(json(&serde_json::json!({})))
+    }
+
+    async fn logs(&self, namespace: &str, name: &str, query: &Query) -> Answer {
+        let tail = query.number("tail")?.unwrap_or(DEFAULT_TAIL);
+        let source = Logging::start(self.host.logs(), namespace.into(), name.into(), tail, query.flag("follow")?);
+        if source.is_empty() && !self.has_workload(namespace, name).await? {
+            let message = format!("no workload, replica set or deployment {name} in namespace {namespace}: see `berth get all -A`");
+            return Err(ApiError::new(Code::NotFound, message));
+        }
+        Ok(self.stream(lines(source)))
+    }
+
+    async fn has_workload(&self, namespace: &str, name: &str) -> Result<bool, ApiError> {
+        for kind in [Kind::WorkloadDeployment, Kind::WorkloadReplicaSet] {
+            let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
+            if self.store.get(&key).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(self.store.list(Kind::Workload, Some(namespace)).await?.iter().any(|w| is_of(&w.metadata().name, name)))
+    }
+
+    fn top(&self) -> Top {
+        let mut workloads: Vec<Figures> = self.host.figures().into_iter().map(Figures::from).collect();
+        workloads.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        Top { workloads }
+    }
+
+    /// `draining`, then `drained` when that is so; with `stay` the answer then stays open until the process ends.
+    fn progress(&self, stay: bool) -> Response<Body> {
+        let first = once(async { line(&Progress::Draining) });
+        let drained = unfold(Some(self.lifecycle.clone()), |lifecycle| async move {
+            lifecycle?.drained().await;
+            Some((line(&Progress::Drained), None))
+        });
+        let ended = self.shutdown.clone();
+        let rest = unfold((), move |()| {
+            let ended = ended.clone();
+            async move {
+                if stay {
+                    ended.cancelled().await;
+                }
+                None::<(Bytes, ())>
+            }
+        });
+        // Not cut off by the shutdown: the drain comes before it, and its word should be heard.
+        respond(StatusCode::OK, "application/jsonl", streamed(first.chain(drained).chain(rest)))
+    }
+
+    fn stream(&self, lines: impl futures::Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+        let lines = lines.take_until(self.shutdown.clone().cancelled_owned());
+        respond(StatusCode::OK, "application/jsonl", streamed(lines))
+    }
+}
+
+/// Applies each resource for itself, in order.
+pub(crate) async fn apply_all(store: &dyn Store, resources: Vec<Resource>) -> Applied {
+    let mut results = Vec::with_capacity(resources.len());
+    for mut resource in resources {
+        let meta = resource.metadata_mut();
+        if meta.namespace.is_empty() {
+            meta.namespace = "default".into();
+        }
+        let key = resource.key();
+        let object = ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name };
+        results.push(match store.apply(resource).await {
+            Ok((stored, applied)) => {
+                let outcome = match applied {
+                    Stored::Created => Outcome::Created,
+                    Stored::Configured => Outcome::Configured,
+                    Stored::Unchanged => Outcome::Unchanged,
+                };
+                Change { object, outcome, generation: stored.metadata().generation, error: None }
+            }
+            Err(error) => Change { object, outcome: Outcome::Refused, generation: 0, error: Some(error.into()) },
+        });
+    }
+    Applied { results }
+}
+
+fn json(value: &impl serde::Serialize) -> Response<Body> {
+    respond(StatusCode::OK, "application/json", whole(serde_json::to_vec(value).expect("what the API says is plain data")))
+}
+
+fn kind(plural: &str) -> Result<Kind, ApiError> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.plural() == plural);
+    found.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no kind of resource called `{plural}`")))
+}
+
+fn missing(kind: Kind, namespace: &str, name: &str) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is no {kind} {name} in namespace {namespace}"))
+}
+
+fn not_understood(what: &str) -> ApiError {
+    let version = env!("CARGO_PKG_VERSION");
+    ApiError::new(Code::NotFound, format!("`{what}` is nothing that berth {version} serves here"))
+}
+
+/// A query, decoded.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(text: &str) -> Result<Query, ApiError> {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            Some((decode(key)?, decode(value)?))
+        });
+        let pairs: Option<Vec<_>> = pairs.collect();
+        pairs.map(Query).ok_or_else(|| ApiError::new(Code::BadRequest, format!("the query `{text}` isn't understood")))
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone())
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, ApiError> {
+        self.read(key, "true or false").map(|value| value.unwrap_or(false))
+    }
+
+    fn number(&self, key: &str) -> Result<Option<usize>, ApiError> {
+        self.read(key, "a whole number")
+    }
+
+    fn read<T: std::str::FromStr>(&self, key: &str, what: &str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| ApiError::new(Code::BadRequest, format!("{key}={text}: must be {what}")))
+    }
+}

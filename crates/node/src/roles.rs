@@ -1,0 +1,3 @@
+//! Roles: what a process can be.
+
+pub mod local;
