@@ -64,6 +64,8 @@ pub struct ServerLimits {
     pub max_headers: usize,
     /// How long a connection without a request in flight is kept.
     pub keep_alive_timeout: Duration,
+    /// How long a draining server still waits for the first byte of an HTTP/1 connection's first request.
+    pub last_call: Duration,
     /// From accepting until the end of the TLS handshake.
     pub tls_handshake_timeout: Duration,
     /// How long a client may refuse to take any byte of a response that is ready before its connection is cut.
@@ -102,6 +104,9 @@ impl ServerLimits {
     pub const MAX_HEADERS: usize = 100;
     /// Above the 60 seconds of common load balancers, so that they, not Berth, end a connection they consider reusable.
     pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+    /// Who has just connected is about to send, and would lose its request: HTTP/1 can't say that nothing more is served. A quarter of a
+    /// second is a round trip to the other side of the Earth.
+    pub const LAST_CALL: Duration = Duration::from_millis(250);
     /// Two round trips and a signature, with the same leeway as a head.
     pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
     /// A client that takes nothing for a minute is gone or hostile.
@@ -134,6 +139,7 @@ impl Default for ServerLimits {
             max_header_bytes: Self::MAX_HEADER_BYTES,
             max_headers: Self::MAX_HEADERS,
             keep_alive_timeout: Self::KEEP_ALIVE_TIMEOUT,
+            last_call: Self::LAST_CALL,
             tls_handshake_timeout: Self::TLS_HANDSHAKE_TIMEOUT,
             write_stall_timeout: Self::WRITE_STALL_TIMEOUT,
             http2_max_concurrent_streams: Self::HTTP2_MAX_CONCURRENT_STREAMS,

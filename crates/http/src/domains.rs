@@ -182,8 +182,11 @@ mod tests {
             .prop_map(|claims| (0..).zip(claims).map(|(target, (domain, owner, created))| claim(domain, owner, created, target)).collect())
     }
 
+    type Served = BTreeMap<String, Vec<u32>>;
+    type Lost = Vec<(Option<String>, u32, String)>;
+
     /// What was decided, in an order of its own.
-    fn outcome(claims: Vec<Claim<u32>>) -> (BTreeMap<String, Vec<u32>>, Vec<(Option<String>, u32, String)>) {
+    fn outcome(claims: Vec<Claim<u32>>) -> (Served, Lost) {
         let (table, conflicts) = DomainTable::build(claims);
         let sorted = |targets: &Vec<u32>| {
             let mut targets = targets.clone();
@@ -221,7 +224,7 @@ mod tests {
 
         #[test]
         fn lookup_never_panics(authority in "\\PC{0,300}") {
-            prop_assert_eq!(DomainTable::<()>::default().lookup(&authority), None);
+            prop_assert!(DomainTable::<()>::default().lookup(&authority).is_none());
         }
     }
 }

@@ -76,7 +76,7 @@ mod tests {
         let text = plain(StatusCode::NOT_FOUND, message);
         assert_eq!(
             (text.status(), &text.headers()[header::CONTENT_TYPE]),
-            (StatusCode::NOT_FOUND, &"text/plain; charset=utf-8".parse().unwrap())
+            (StatusCode::NOT_FOUND, &HeaderValue::from_static("text/plain; charset=utf-8"))
         );
         assert_eq!(body(text).await, format!("{message}\n"));
         let json: serde_json::Value =

@@ -44,7 +44,7 @@ pub enum BindError {
         /// The address.
         addr: SocketAddr,
         /// Why.
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// The machine has no room for another thread.
     #[error("can't start the server's threads for {addr}")]
@@ -75,7 +75,7 @@ impl Server {
     pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
         let ServerConfig { addr, threads: count, tls, limits, thread_name } = config;
         let count = count.max(1);
-        let mut certificate = tls.map(Tls::load).transpose().map_err(|source| BindError::Tls { addr, source })?;
+        let mut certificate = tls.map(Tls::load).transpose().map_err(|source| BindError::Tls { addr, source: Box::new(source) })?;
         let tls = certificate.as_ref().map(Tls::acceptor);
         let (local, sockets) = bind(addr, count).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { addr },

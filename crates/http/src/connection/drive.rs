@@ -77,6 +77,7 @@ pub(super) async fn drive(
 ) -> Ended {
     let mut draining = pin!(draining.cancelled());
     let mut finishing = false;
+    let mut last_call = None;
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.poll(cx) {
@@ -85,16 +86,19 @@ pub(super) async fn drive(
             if pulse.cancelled() > rules.max_cancelled {
                 return Poll::Ready(Ended::Expired(Expiry::Cancelling));
             }
-            // hyper takes a connection with half a head for idle: let the request come first.
-            if !finishing && !pulse.is_reading(rules) && draining.as_mut().poll(cx).is_ready() {
-                finishing = true;
-                connection.finish();
-                continue;
+            if !finishing && draining.as_mut().poll(cx).is_ready() {
+                // hyper takes a connection with half a head, or none yet, for idle; here the request may come first.
+                let last_call = *last_call.get_or_insert_with(|| Instant::now() + rules.last_call);
+                if pulse.is_fresh(rules) && Instant::now() < last_call {
+                    bring_forward(alarm.as_mut(), last_call);
+                } else if !pulse.is_reading(rules) {
+                    finishing = true;
+                    connection.finish();
+                    continue;
+                }
             }
-            if let Some(due) = pulse.sooner(rules)
-                && due < alarm.deadline()
-            {
-                alarm.as_mut().reset(due);
+            if let Some(due) = pulse.sooner(rules) {
+                bring_forward(alarm.as_mut(), due);
             }
             if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -111,4 +115,11 @@ pub(super) async fn drive(
         }
     })
     .await
+}
+
+/// Has the alarm fire no later than `due`.
+pub(super) fn bring_forward(alarm: Pin<&mut Sleep>, due: Instant) {
+    if due < alarm.deadline() {
+        alarm.reset(due);
+    }
 }

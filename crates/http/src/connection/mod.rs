@@ -24,12 +24,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::drive::{Ended, drive};
+use self::drive::{Ended, bring_forward, drive};
 use self::exchange::Exchange;
 use self::io::{Io, Transport};
 use self::pulse::{Expiry, Pulse, Rules};
@@ -166,13 +166,18 @@ impl<S: Service> Stage<S> {
     async fn sniff(&self, io: &mut Io, mut alarm: Pin<&mut Sleep>) -> Option<Sniffed> {
         let mut draining = pin!(self.draining.cancelled());
         let mut read = Vec::new();
+        let mut last_call = false;
         let sniffed = poll_fn(|cx| {
             loop {
                 let mut room = [0; SNIFF_BYTES];
                 match io.poll_more(cx, &mut room) {
                     Poll::Ready(Ok([])) | Poll::Ready(Err(_)) => return Poll::Ready(None),
                     Poll::Ready(Ok(more)) => read.extend_from_slice(more),
-                    Poll::Pending if read.is_empty() && draining.as_mut().poll(cx).is_ready() => return Poll::Ready(None),
+                    Poll::Pending if !last_call && read.is_empty() && draining.as_mut().poll(cx).is_ready() => {
+                        last_call = true;
+                        bring_forward(alarm.as_mut(), Instant::now() + self.http1_rules.last_call);
+                        continue;
+                    }
                     Poll::Pending if alarm.as_mut().poll(cx).is_ready() => return Poll::Ready(Some(Sniffed::More)),
                     Poll::Pending => return Poll::Pending,
                 }

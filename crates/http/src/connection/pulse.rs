@@ -33,6 +33,8 @@ pub(super) struct Rules {
     idle: Duration,
     /// Until the client takes a byte that is ready.
     stall: Duration,
+    /// From the beginning of a drain until the first byte of a first request.
+    pub(super) last_call: Duration,
     /// By how many the cancelled requests may exceed the answered ones.
     pub(super) max_cancelled: u32,
 }
@@ -51,6 +53,7 @@ impl Rules {
             head: None,
             idle,
             stall: limits.write_stall_timeout.min(LONGEST),
+            last_call: limits.last_call.min(LONGEST),
             max_cancelled: limits.http2_max_cancelled_streams,
         }
     }
@@ -187,6 +190,12 @@ impl Pulse {
     /// Whether a request's head has come in part.
     pub(super) fn is_reading(&self, rules: &Rules) -> bool {
         rules.head.is_some() && self.reading_since.load(Relaxed) != NEVER
+    }
+
+    /// Whether nothing of a first request has come. HTTP/2 connections don't count: a GOAWAY tells their clients what will be served.
+    pub(super) fn is_fresh(&self, rules: &Rules) -> bool {
+        let idle = self.in_flight.load(Relaxed) == 0 && self.idle_since.load(Relaxed) == NEVER;
+        rules.head.is_some() && idle && self.reading_since.load(Relaxed) == NEVER
     }
 
     /// When the connection is overdue, if that may be sooner than when last asked.
