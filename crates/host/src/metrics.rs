@@ -17,9 +17,8 @@ use crate::egress::Denied;
 use crate::limiter::MemoryBudget;
 
 /// Upper bounds of the latency histogram, seconds: a 1-2-5 series around what guests take.
-const BOUNDS: [f64; 19] = [
-    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
-];
+const BOUNDS: [f64; 19] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
 /// A number that goes up and down.
 #[derive(Default)]

@@ -115,7 +115,12 @@ struct Linked {
 }
 
 impl Preparer {
-    pub(crate) async fn prepare(&self, workload: &Workload, log: &Arc<WorkloadLog>, metrics: &Arc<WorkloadMetrics>) -> Result<Prepared, PrepareError> {
+    pub(crate) async fn prepare(
+        &self,
+        workload: &Workload,
+        log: &Arc<WorkloadLog>,
+        metrics: &Arc<WorkloadMetrics>,
+    ) -> Result<Prepared, PrepareError> {
         check_supported(workload)?;
         let mut linked = Vec::with_capacity(workload.components.len());
         for component in &workload.components {
@@ -142,8 +147,11 @@ impl Preparer {
             .fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref())
             .await
             .map_err(|source| PrepareError::Fetch { component: component(), source })?;
-        let inspection = intake::inspect(&artifact.bytes)
-            .map_err(|source| PrepareError::Intake { component: component(), image: spec.image.to_string(), source })?;
+        let inspection = intake::inspect(&artifact.bytes).map_err(|source| PrepareError::Intake {
+            component: component(),
+            image: spec.image.to_string(),
+            source,
+        })?;
         let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
         let Some(set) = self.engines.get(flavor) else {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|n| n.contains("@0.3")).cloned();
@@ -211,7 +219,10 @@ impl Preparer {
             return Err(PrepareError::SeveralEntries(entries.into_iter().map(|(name, _)| name).collect()));
         }
         let Some((_, entry)) = entries.pop() else {
-            return Err(PrepareError::NoHttpExport { expected: "a workload with the wasi:http host interface needs one that exports", found });
+            return Err(PrepareError::NoHttpExport {
+                expected: "a workload with the wasi:http host interface needs one that exports",
+                found,
+            });
         };
         let admission = Admission::new(self.slots.clone(), &entry.component.limits, metrics.clone());
         Ok(Arc::new(HttpWorkload { entry: Arc::new(entry), admission, metrics: metrics.clone() }))

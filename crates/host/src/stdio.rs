@@ -31,12 +31,7 @@ struct Lines {
 }
 
 impl GuestOutput {
-    pub(crate) fn new(
-        log: Arc<WorkloadLog>,
-        component: Arc<str>,
-        request: Arc<Mutex<Option<RequestId>>>,
-        stream: Stream,
-    ) -> GuestOutput {
+    pub(crate) fn new(log: Arc<WorkloadLog>, component: Arc<str>, request: Arc<Mutex<Option<RequestId>>>, stream: Stream) -> GuestOutput {
         GuestOutput { lines: Arc::new(Lines { log, component, request, stream, partial: Mutex::default() }) }
     }
 }

@@ -74,7 +74,8 @@ impl Supervisor {
         }
         let mut items = self.lock();
         let ids: std::collections::HashSet<_> = wanted.iter().map(|w| w.id.clone()).collect();
-        let unwanted: Vec<_> = items.iter().filter(|(id, item)| !ids.contains(id) && item.state != State::Stopping).map(|(id, _)| id.clone()).collect();
+        let unwanted: Vec<_> =
+            items.iter().filter(|(id, item)| !ids.contains(id) && item.state != State::Stopping).map(|(id, _)| id.clone()).collect();
         for id in unwanted {
             self.begin_stop(&mut items, &id);
         }

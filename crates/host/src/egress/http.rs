@@ -95,9 +95,8 @@ async fn send(component: &Component, mut request: http::Request<WasiBody>, optio
     let to = destination(request.uri())?;
     let addresses = permitted(component, &to).await?;
     let connect_timeout = options.as_ref().and_then(|o| o.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
-    let stream = tokio::time::timeout(connect_timeout, connect(component, &to, &addresses))
-        .await
-        .unwrap_or(Err(Error::ConnectionTimeout))?;
+    let stream =
+        tokio::time::timeout(connect_timeout, connect(component, &to, &addresses)).await.unwrap_or(Err(Error::ConnectionTimeout))?;
     // The request line of HTTP/1.1 holds a path; the authority is in Host.
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();

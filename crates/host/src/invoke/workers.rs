@@ -106,9 +106,13 @@ impl Workers {
 
     fn reserve(&self, entry: &Arc<Entry>) -> Arc<Worker> {
         let mut list = self.list.lock().expect("no panic while held");
-        if let Some(worker) = list.iter().find(|w| w.reserve(&self.bounds)) {
+        if let Some(place) = list.iter().position(|w| w.reserve(&self.bounds)) {
             entry.component.metrics.reused.inc();
-            return worker.clone();
+            let worker = list[place].clone();
+            if !self.bounds.allows(worker.taken.load(Ordering::Relaxed)) {
+                list.swap_remove(place);
+            }
+            return worker;
         }
         let (jobs, queue) = mpsc::channel(self.bounds.max_concurrency as usize);
         let worker = Arc::new(Worker {
@@ -118,17 +122,18 @@ impl Workers {
             closed: Arc::default(),
             fate: Fate::default(),
         });
-        list.push(worker.clone());
+        if self.bounds.allows(1) {
+            list.push(worker.clone());
+        }
         entry.component.metrics.cold_starts.inc();
         let run = Run {
-            entry: Arc::downgrade(entry),
             list: Arc::downgrade(&self.list),
             keep: self.bounds.keep,
             closed: worker.closed.clone(),
             fate: worker.fate.clone(),
             me: Arc::downgrade(&worker),
         };
-        // Owned by the list: when that and the leases are gone, so is the sender, and the worker ends.
+        // Owned by the list and by those who call it: when these let go, so does the sender, and the worker ends.
         tokio::spawn(run.run(queue, entry.clone()));
         worker
     }
@@ -166,14 +171,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     fn new(worker: &Worker, deadline: Instant) -> Lease {
-        Lease {
-            running: worker.running.clone(),
-            closed: worker.closed.clone(),
-            deadline,
-            timer: None,
-            permit: None,
-            finished: false,
-        }
+        Lease { running: worker.running.clone(), closed: worker.closed.clone(), deadline, timer: None, permit: None, finished: false }
     }
 
     fn holding(mut self, permit: Arc<Mutex<Option<Permit>>>) -> Lease {
@@ -205,7 +203,6 @@ impl Drop for Lease {
 
 /// The inside of one worker.
 struct Run {
-    entry: Weak<Entry>,
     list: Weak<Mutex<Vec<Arc<Worker>>>>,
     keep: usize,
     closed: Arc<AtomicBool>,
@@ -297,13 +294,9 @@ impl Run {
     ) -> wasmtime::Result<()> {
         let deadlines = Deadlines::default();
         let mut calls = FuturesUnordered::new();
-        let mut open = true;
         loop {
-            if open && calls.is_empty() && (self.closed.load(Ordering::Relaxed) || self.is_surplus()) {
-                self.closed.store(true, Ordering::Relaxed);
-                self.leave();
-                open = false;
-                queue.close();
+            if calls.is_empty() {
+                self.leave_if_done();
             }
             tokio::select! {
                 job = queue.recv() => match job {
@@ -316,9 +309,13 @@ impl Run {
         }
     }
 
-    /// Whether there are more workers than are kept.
-    fn is_surplus(&self) -> bool {
-        self.list.upgrade().is_none_or(|list| list.lock().expect("no panic while held").len() > self.keep) || self.entry.strong_count() == 0
+    /// Leaves the list when it takes no more, or there are more workers than are kept. Jobs that were promised still come.
+    fn leave_if_done(&self) {
+        let (Some(list), Some(me)) = (self.list.upgrade(), self.me.upgrade()) else { return };
+        let mut list = list.lock().expect("no panic while held");
+        if self.closed.load(Ordering::Relaxed) || list.len() > self.keep {
+            list.retain(|w| !Arc::ptr_eq(w, &me));
+        }
     }
 
     fn leave(&self) {

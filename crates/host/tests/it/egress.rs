@@ -17,7 +17,8 @@ async fn server() -> (SocketAddr, JoinHandle<()>) {
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let answer = hyper::service::service_fn(async |_| Ok::<_, std::io::Error>(http::Response::new(Full::new(Bytes::from("inside")))));
+            let answer =
+                hyper::service::service_fn(async |_| Ok::<_, std::io::Error>(http::Response::new(Full::new(Bytes::from("inside")))));
             tokio::spawn(async move { hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await });
         }
     });
@@ -84,7 +85,11 @@ async fn l40_a_star_leads_to_public_addresses_only_also_through_a_name() {
         }
         assert_eq!(bench.get_from(guest, &format!("/connect?addr={addr}")).await.status, StatusCode::BAD_GATEWAY);
         let resolved = bench.get_from(guest, "/resolve?name=localhost").await;
-        assert!(resolved.status == StatusCode::OK && resolved.body.contains("127.0.0.1") || resolved.body.contains("::1"), "{}", resolved.body);
+        assert!(
+            resolved.status == StatusCode::OK && resolved.body.contains("127.0.0.1") || resolved.body.contains("::1"),
+            "{}",
+            resolved.body
+        );
     }
     server.abort();
 }

@@ -126,12 +126,8 @@ async fn l31_a_stack_that_overflows_ends_the_request() {
 #[tokio::test]
 async fn l32_past_the_slots_requests_queue_and_past_the_queue_they_get_503() {
     let bench = Bench::start();
-    let limits = Limits {
-        max_in_flight: Some(1),
-        max_queued: Some(1),
-        queue_timeout: Some(Duration::from_millis(200)),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { max_in_flight: Some(1), max_queued: Some(1), queue_timeout: Some(Duration::from_millis(200)), ..Limits::default() };
     bench.run(limited(workload("small", "p2", &["small"]), limits)).await;
     bench.run(workload("other", "p2", &["other"])).await;
     let slow = bench.get_from("small", "/sleep?ms=1500");
