@@ -36,7 +36,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     });
     steps.step("documentation", || {
         let mut doc = command::cargo(workspace, &["doc", "--workspace", "--no-deps", "--locked"]);
-        done(command::run(doc.env("RUSTDOCFLAGS", "-D warnings")))
+        // Links to private items are for readers of the source.
+        done(command::run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")))
     });
     steps.step("tidy", || done(tidy::run(workspace)));
     steps.step("generated code is current", || done(generate::run(true)));

@@ -56,7 +56,7 @@ pub fn run(workspace: &Workspace, nextest: &[String]) -> Result<Summary> {
             summary = Some((line.trim().to_owned(), counts));
         }
     })?;
-    let (line, counts) = summary.context("nextest ended without a summary")?;
+    let (line, counts) = summary.context("there is no summary: the tests didn't build, or were interrupted")?;
     let sum = Counts { run: counts.run + doc_tests.run, failed: counts.failed + doc_tests.failed };
     let closing = format!("{line}\ntests run: {} ({} and {} doc tests), {} failed", sum.run, counts.run, doc_tests.run, sum.failed);
     Ok(Summary { passed, counts: sum, closing })
