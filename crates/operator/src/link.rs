@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_control::{Bus, CallError, HostClient, Report};
+use berth_control::{Bus, CallError, HostClient, Report, WorkloadState};
 use berth_model::id::HostId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -127,7 +127,7 @@ impl Link {
             let wait = match self.tell(&to).await {
                 Ok(reports) => {
                     failing = false;
-                    let settled = reports.iter().all(|r| to.get(&r.id).is_some() || to.held.contains(&r.id));
+                    let settled = is_settled(&to, &reports);
                     if self.answers.send(Answered { host: self.client.host(), to, reports }).await.is_err() {
                         return;
                     }
@@ -165,4 +165,9 @@ impl Link {
             self.steps.take(&self.client, to).await
         }
     }
+}
+
+/// Whether the host has no more to stop, and can't be waiting for that to start something anew.
+fn is_settled(to: &HostWants, reports: &[Report]) -> bool {
+    reports.iter().all(|r| (to.get(&r.id).is_some() || to.held.contains(&r.id)) && r.state != WorkloadState::Stopping)
 }

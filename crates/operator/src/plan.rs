@@ -67,8 +67,8 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     hosts::plan(&index, &mut writes);
     artifacts::plan(&index, &mut writes);
     let deployments = deployments::plan(&index, &mut writes, &mut memory);
-    replica_sets::plan(&index, &deployments, &mut writes, &mut memory);
-    let next = workloads::plan(&index, &mut writes, &mut memory);
+    let today = replica_sets::plan(&index, &deployments, &mut writes, &mut memory);
+    let next = workloads::plan(&index, &today, &mut writes, &mut memory);
     let wants = wanted::plan(&index, &memory);
 
     memory.wants = wants.clone();

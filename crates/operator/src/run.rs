@@ -27,6 +27,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(5);
 /// Longest such wait.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// How long a shutdown waits for writes that are on their way.
+const FINISH: Duration = Duration::from_secs(1);
+
 /// How the operator works.
 #[derive(Clone, Debug)]
 pub struct OperatorConfig {
@@ -97,7 +100,11 @@ impl Operator {
         let mut operator = Running::new(store, events, config, links, objects);
         operator.connected(sources.is_connected());
         let result = operator.work(&mut sources, &shutdown).await;
-        operator.applying.shutdown().await;
+        // What is being written is finished, so that its events are told, too.
+        let finish = async { while operator.applying.join_next().await.is_some() {} };
+        if tokio::time::timeout(FINISH, finish).await.is_err() {
+            operator.applying.shutdown().await;
+        }
         result
     }
 }

@@ -4,6 +4,7 @@
 //! out of date. A replica of a set is then replaced by a new one; until that serves, the old one keeps the content it has, which is
 //! why contents are kept here and not made anew each time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use berth_model::workload::Workload;
 
 use super::hash;
 use super::index::{Index, WorkloadFacts};
-use super::replica_sets::content_annotation;
+use super::replica_sets::{Today, content_annotation};
 use super::snapshot::{Memory, Objects};
 
 /// Image scheme of an Artifact object.
@@ -55,12 +56,12 @@ pub(super) struct Refusal {
 
 /// The content of a workload that stays, or is about to be placed. `None`: it was made of references that have changed since, by an
 /// operator that is gone; a host that has it may keep it, and no other can get it.
-pub(super) fn of(index: &Index<'_>, memory: &Memory, facts: &WorkloadFacts<'_>) -> Option<Arc<Content>> {
+pub(super) fn of(index: &Index<'_>, today: &Today<'_>, memory: &Memory, facts: &WorkloadFacts<'_>) -> Option<Arc<Content>> {
     let (objects, meta) = (&index.snapshot.objects, &facts.object.metadata);
-    let today = mark(objects, &meta.namespace, &facts.object.spec);
+    let today = mark_of_set(today, meta).unwrap_or_else(|| mark(objects, &meta.namespace, &facts.object.spec).into());
     let wanted = match content_annotation(meta) {
         Some((_, placed_with)) if !facts.runs_nowhere() => placed_with,
-        _ => today.as_str(),
+        _ => &*today,
     };
     let kept = memory.contents.get(&facts.id).or_else(|| index.snapshot.memory.contents.get(&facts.id));
     if let Some(kept) = kept
@@ -73,7 +74,19 @@ pub(super) fn of(index: &Index<'_>, memory: &Memory, facts: &WorkloadFacts<'_>) 
         return None;
     }
     let last_good = kept.and_then(|kept| kept.to_run()).cloned();
-    Some(Arc::new(Content { generation: meta.generation, resolved: resolve(objects, meta, &facts.object.spec), mark: today, last_good }))
+    Some(Arc::new(Content {
+        generation: meta.generation,
+        resolved: resolve(objects, meta, &facts.object.spec),
+        mark: today.into_owned(),
+        last_good,
+    }))
+}
+
+/// The mark that was computed for the whole set already, if the workload is of the set's template.
+fn mark_of_set<'t>(today: &'t Today<'_>, meta: &ObjectMeta) -> Option<Cow<'t, str>> {
+    let (template, _) = content_annotation(meta)?;
+    let (of_set, mark) = today.get(meta.controller()?.uid.as_str())?.split_once('.')?;
+    (of_set == template).then_some(Cow::Borrowed(mark))
 }
 
 fn resolve(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> Result<Arc<Workload>, Refusal> {

@@ -23,6 +23,16 @@ pub(super) struct Unplaceable {
     pub(super) message: String,
 }
 
+/// The one reason that passes within moments, by itself.
+const WAITING: &str = "Waiting";
+
+impl Unplaceable {
+    /// Whether it is over in a moment, and nothing to tell anybody.
+    pub(super) fn passes(&self) -> bool {
+        self.reason == WAITING
+    }
+}
+
 /// What of a workload decides which hosts may run it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Needs<'a> {
@@ -187,7 +197,7 @@ impl<'i, 'a> Placer<'i, 'a> {
         if fitting.iter().all(|&i| self.slots[i].placed >= self.slots[i].capacity) {
             return no("InsufficientCapacity", format!("all {} hosts that match are full", fitting.len()));
         }
-        no("Waiting", "the one host that matches has yet to let the last attempt go".to_owned())
+        no(WAITING, "the one host that matches has yet to let the last attempt go".to_owned())
     }
 
     fn explain_pin(&self, needs: &Needs<'_>, pin: &str) -> Unplaceable {

@@ -27,8 +27,12 @@ pub(super) fn content_annotation(meta: &ObjectMeta) -> Option<(&str, &str)> {
     meta.annotations.get(CONTENT_ANNOTATION)?.split_once('.')
 }
 
+/// What replicas of each set are made of today: the value of [`CONTENT_ANNOTATION`], by the set's uid.
+pub(super) type Today<'a> = HashMap<&'a str, String>;
+
 /// Makes, refreshes and removes workloads, and says how many there are.
-pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes: &mut Writes<'a>, memory: &mut Memory) {
+pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes: &mut Writes<'a>, memory: &mut Memory) -> Today<'a> {
+    let mut today = Today::new();
     let mut load: HashMap<HostId, u32> = HashMap::new();
     for host in index.workloads.iter().filter_map(|w| w.host) {
         *load.entry(host).or_default() += 1;
@@ -42,7 +46,9 @@ pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes:
         step.remove(writes, |host| load.get(&host).copied().unwrap_or_default());
         step.create(index, writes);
         status(index, set, &step, writes);
+        today.insert(&set.metadata.uid, step.content);
     }
+    today
 }
 
 /// What one replica set is to do now.
@@ -77,8 +83,7 @@ impl<'i, 'a> Step<'i, 'a> {
             }
         }
         let current = version(&fresh, 0);
-        let targets =
-            rollout::step(deployments.policy(set), wanted, current, &[version(&stale, if stale.is_empty() { 0 } else { leaving })]);
+        let targets = rollout::step(deployments.policy(set), wanted, current, &[version(&stale, leaving)]);
         Step { set, content, wanted, fresh, stale, targets }
     }
 

@@ -14,13 +14,13 @@ use super::conditions::Draft;
 use super::contents::{self, Content, Refusal};
 use super::index::{Index, Stand, WorkloadFacts, is_ready};
 use super::placement::{self, Placer, Unplaceable};
-use super::replica_sets::key;
+use super::replica_sets::{Today, key};
 use super::snapshot::{Failure, Memory};
 use super::writes::Writes;
 use crate::store::WORKLOAD_FINALIZER;
 
 /// Places, moves and reports on every workload. Returns when the first failed one is to be tried again.
-pub(super) fn plan<'a>(index: &Index<'a>, writes: &mut Writes<'a>, memory: &mut Memory) -> Option<Duration> {
+pub(super) fn plan<'a>(index: &Index<'a>, today: &Today<'a>, writes: &mut Writes<'a>, memory: &mut Memory) -> Option<Duration> {
     let mut placer = Placer::new(index);
     let mut next: Option<Duration> = None;
     for facts in &index.workloads {
@@ -29,7 +29,7 @@ pub(super) fn plan<'a>(index: &Index<'a>, writes: &mut Writes<'a>, memory: &mut 
             continue;
         }
         // Also of those that are written already: what runs is wanted on.
-        if let Some(content) = contents::of(index, memory, facts) {
+        if let Some(content) = contents::of(index, today, memory, facts) {
             memory.contents.insert(facts.id.clone(), content);
         }
         let mut failure = index.snapshot.memory.failures.get(&facts.id).cloned().filter(|f| !is_over(index, facts, f));
@@ -80,8 +80,9 @@ fn step<'a>(
         return writes.update(meta, Resource::Workload(changed), Vec::new());
     }
     let refused = content.and_then(|c| c.resolved.as_ref().err());
+    let before = failure.clone();
     let next = decide(index, facts, refused, failure, placer);
-    write(index, facts, refused, &next, writes);
+    write(index, facts, refused, (&next, before.as_ref()), writes);
 }
 
 /// Decides, and records a failure that is new.
@@ -134,8 +135,14 @@ fn failed(index: &Index<'_>, facts: &WorkloadFacts<'_>, report: &Report, before:
     }
 }
 
-/// Writes the status that follows, if it differs.
-fn write<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, refused: Option<&Refusal>, next: &Next<'_>, writes: &mut Writes<'a>) {
+/// Writes the status that follows, if it differs. While a workload is tried again it goes on saying why the last try failed.
+fn write<'a>(
+    index: &Index<'a>,
+    facts: &WorkloadFacts<'a>,
+    refused: Option<&Refusal>,
+    (next, failure): (&Next<'_>, Option<&Failure>),
+    writes: &mut Writes<'a>,
+) {
     let (object, meta) = (facts.object, &facts.object.metadata);
     let host = match next {
         Next::Placed(host) => Some(*host),
@@ -155,13 +162,17 @@ fn write<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, refused: Option<&Refu
         Next::Unplaced(why) => {
             draft.set("HostSelection", False, why.reason, &why.message);
             unstarted(&mut draft, False, why.reason, &why.message);
+            if why.passes() {
+                still_failing(failure, &mut draft);
+            }
         }
         Next::Failed(failure) => unstarted(&mut draft, False, &failure.reason, &failure_message(failure)),
         Next::Placed(id) => {
             draft.set("HostSelection", True, "Selected", index.hosts.get(id).map_or("", |h| h.name()));
             unstarted(&mut draft, Unknown, "Scheduled", "");
+            still_failing(failure, &mut draft);
         }
-        Next::Stays => told(facts, &mut draft),
+        Next::Stays => told(facts, failure, &mut draft),
     }
     let conditions = draft.finish();
     let host_text = host.map(|h| h.to_string());
@@ -197,8 +208,14 @@ fn unstarted(draft: &mut Draft<'_>, placement: ConditionStatus, reason: &str, me
     draft.set("Ready", False, reason, message);
 }
 
+fn still_failing(failure: Option<&Failure>, draft: &mut Draft<'_>) {
+    if let Some(failure) = failure {
+        draft.set("Ready", False, &failure.reason, &failure_message(failure));
+    }
+}
+
 /// Conditions of a workload that its host was told to run.
-fn told(facts: &WorkloadFacts<'_>, draft: &mut Draft<'_>) {
+fn told(facts: &WorkloadFacts<'_>, failure: Option<&Failure>, draft: &mut Draft<'_>) {
     let report = match facts.stand {
         Stand::Reported(report) => report,
         Stand::Missing => {
@@ -218,6 +235,9 @@ fn told(facts: &WorkloadFacts<'_>, draft: &mut Draft<'_>) {
     } else if report.conflicts.is_empty() {
         let reason = if running && report.reason.is_empty() { "NotServing" } else { reason };
         draft.set("Ready", False, reason, &report.message);
+        if report.state == WorkloadState::Starting {
+            still_failing(failure, draft);
+        }
     } else {
         draft.set("Ready", False, "DomainConflict", &conflicts(report));
     }
@@ -235,7 +255,9 @@ fn event<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, next: &Next<'_>, writ
     match next {
         Next::Placed(id) => tell(Severity::Normal, "Scheduled", format!("on host {}", index.hosts.get(id).map_or("", |h| h.name()))),
         Next::Failed(failure) if facts.host.is_some() => tell(Severity::Warning, &failure.reason, failure_message(failure)),
-        Next::Unplaced(why) if !was("HostSelection", why.reason) => tell(Severity::Warning, why.reason, why.message.clone()),
+        Next::Unplaced(why) if !why.passes() && !was("HostSelection", why.reason) => {
+            tell(Severity::Warning, why.reason, why.message.clone())
+        }
         Next::Refused(refusal) if !was("Config", refusal.reason) => tell(Severity::Warning, refusal.reason, refusal.message.clone()),
         Next::Stays => match facts.stand {
             Stand::Reported(report) if is_ready(report) && !was("Ready", "Ready") => {
@@ -263,7 +285,7 @@ fn finish<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, writes: &mut Writes<
     }
     let mut changed = facts.object.clone();
     changed.metadata.finalizers.retain(|f| f != WORKLOAD_FINALIZER);
-    let event = writes.event(key(Kind::Workload, meta), Severity::Normal, "Stopped", String::new());
+    let event = writes.event(key(Kind::Workload, meta), Severity::Normal, "Stopped", "no host runs it any more".to_owned());
     writes.update(meta, Resource::Workload(changed), vec![event]);
 }
 

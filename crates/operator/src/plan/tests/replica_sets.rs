@@ -123,7 +123,7 @@ fn l12_after_a_restart_of_the_operator_a_workload_of_unknown_content_is_held_unt
     world.apply(config_map("settings", "new"));
     let (plan, _) = world.pass();
     let held: Vec<_> = plan.wants[&host].held.iter().map(|id| id.as_str().to_owned()).collect();
-    assert_eq!(held, [old.metadata.uid.clone()]);
+    assert_eq!(held, std::slice::from_ref(&old.metadata.uid));
     world.settle();
     assert_eq!(environments(&world), ["new"]);
     assert_ne!(world.workload(&world.names()[0]).metadata.uid, old.metadata.uid);
@@ -164,4 +164,20 @@ fn a_draining_host_loses_its_replicas_without_a_gap() {
     }
     world.settle();
     assert_eq!(world.placed().keys().copied().collect::<Vec<_>>(), [two]);
+}
+
+#[test]
+fn recreate_holds_for_a_config_map_too() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(with(deployment_of("web", 1, configured_spec()), "/spec/deployPolicy", json!("Recreate")));
+    world.settle();
+    world.stuck.insert(host);
+    world.apply(config_map("settings", "new"));
+    world.settle();
+    assert_eq!(world.names().len(), 1, "the old one hasn't ended");
+    world.stuck.clear();
+    world.settle();
+    assert_eq!(environments(&world), ["new"]);
 }

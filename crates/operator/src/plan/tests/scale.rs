@@ -20,11 +20,8 @@ fn l17_ten_thousand_workloads_on_a_thousand_hosts_are_planned_without_a_write_wh
     assert_eq!(world.placed().len(), 1000);
     assert!(world.placed().values().all(|names| names.len() == 10), "spread evenly");
 
+    assert!(world.pass().0.writes.is_empty());
     let begin = Instant::now();
-    let (plan, _) = world.pass();
-    let took = begin.elapsed();
-    assert!(plan.writes.is_empty(), "{} writes", plan.writes.len());
-    let again = std::time::Instant::now();
     assert!(crate::plan::plan(&world.snapshot).writes.is_empty());
-    assert!(again.elapsed() < Duration::from_secs(5), "{:?}, with the answers {took:?}", again.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }

@@ -181,7 +181,8 @@ impl World {
         }
     }
 
-    fn list(&mut self) {
+    /// Reads the whole store anew.
+    pub(super) fn list(&mut self) {
         self.snapshot.objects = Objects::default();
         for kind in Kind::ALL {
             let objects = self.runtime.block_on(self.store.list(kind, None)).unwrap();
