@@ -16,4 +16,4 @@ cd "$here/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 export PATH="$(rustc --print sysroot)/lib/rustlib/$host/bin:$tools/clang/bin:$PATH"
 LD_LIBRARY_PATH=$(echo "$tools"/clang/usr/lib/*-linux-gnu) clang --target=wasm32-wasip2 --sysroot="$tools/wasi-libc/usr" \
-    -Os -Wall -mreference-types -mexec-model=reactor -Wl,-s -I"$work" "$here/handler.c" "$work"/http_guest.c "$work"/http_guest_component_type.o -o "$out"
+    -Os -Wall -mreference-types -mexec-model=reactor -Wl,-s,--growable-table -I"$work" "$here/handler.c" "$work"/http_guest.c "$work"/http_guest_component_type.o -o "$out"
