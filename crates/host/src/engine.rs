@@ -1,4 +1,4 @@
-//! The two engines (DESIGN D11): WASI 0.2 runs on one without concurrency support, which saves a fifth of a request's CPU;
+//! The two engines (D11): WASI 0.2 runs on one without concurrency support, which saves a fifth of a request's CPU;
 //! anything that uses 0.3 runs on one with it. Each has one linker, shared by all workloads.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::config::HostConfig;
 use crate::egress;
 use crate::guest::Guest;
 
-/// Memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back (SPEED.md, 1).
+/// Memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;

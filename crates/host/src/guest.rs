@@ -17,6 +17,7 @@ use crate::limiter::Limiter;
 use crate::logs::Stream;
 use crate::request_id::RequestId;
 use crate::stdio::GuestOutput;
+use crate::turn;
 
 /// Resources that a guest may hold in its table at once (L31).
 const MAX_RESOURCES: usize = 100_000;
@@ -126,7 +127,7 @@ pub(crate) fn store(engine: &Engine, component: &Arc<Component>, request: Option
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.epoch_deadline_callback(|store| {
-        if Instant::now() >= store.data().deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+        if Instant::now() >= store.data().deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::YieldCustom(1, turn::next())) }
     });
     store.set_epoch_deadline(1);
     store

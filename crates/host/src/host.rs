@@ -168,7 +168,9 @@ impl Host {
     /// Adds the host's metrics to a registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         let memory = self.supervisor.preparer.shared.memory.clone();
-        registry.register_collector(Box::new(HostCollector { metrics: self.metrics.clone(), memory, slots: self.slots.clone() }));
+        let ingress = self.server.lock().expect("no panic while held").as_ref().map(Arc::downgrade).unwrap_or_default();
+        let collector = HostCollector { metrics: self.metrics.clone(), memory, slots: self.slots.clone(), ingress };
+        registry.register_collector(Box::new(collector));
     }
 
     /// Ends the host well: accepts no more, finishes requests within `grace`, cuts the rest, and stops all workloads (L34).

@@ -5,6 +5,8 @@
 //! on the thread that accepted it. The crate knows no control protocol and no Kubernetes: it takes checked
 //! [`berth_model::workload::Workload`]s and reports [`Status`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod admission;
 mod compile;
 mod component;
@@ -26,6 +28,7 @@ mod routes;
 mod status;
 mod stdio;
 mod supervisor;
+mod turn;
 
 pub use config::{HostConfig, IngressConfig};
 pub use host::{Host, StartError};

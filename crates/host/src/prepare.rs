@@ -1,4 +1,4 @@
-//! Prepare once (DESIGN D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
+//! Prepare once (D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
 //! first request, and what is wrong is found here, named, with the way out.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Instances that serve more than one request (COMPAT section 6): opt-in by `poolSize`, `maxInvocations` and `maxConcurrency`.
+//! Instances that serve more than one request: opt-in by `poolSize`, `maxInvocations` and `maxConcurrency`.
 
 use std::sync::Mutex;
 

@@ -19,7 +19,7 @@ pub struct WantedWorkload {
     pub created: jiff::Timestamp,
 }
 
-/// State of a workload (COMPAT section 2).
+/// State of a workload (those of the control protocol).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It is being fetched, compiled and linked.

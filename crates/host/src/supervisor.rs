@@ -1,4 +1,4 @@
-//! The workloads of a host and their states (COMPAT section 2), driven towards the wanted set (DESIGN D7).
+//! The workloads of a host and their states (those of the control protocol), driven towards the wanted set (D7).
 //!
 //! One table holds every workload; whoever changes it publishes new routes before anybody else can see the change. Preparing and
 //! draining run in tasks of the control runtime, and a task that comes back finds out whether its workload is still wanted.

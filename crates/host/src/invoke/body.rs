@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::fate::Fate;
 use crate::egress::http::AbortOnDrop;
 
-/// Bodies up to this many bytes are gathered (SPEED.md, 5).
+/// Bodies up to this many bytes are gathered: what one write to a socket takes.
 const GATHER_BYTES: usize = 64 << 10;
 /// How often gathering lets the guest's task go on before it gives up and streams.
 const GATHER_YIELDS: u32 = 3;

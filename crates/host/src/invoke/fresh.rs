@@ -1,4 +1,4 @@
-//! A fresh instance per request: made for it, gone with it (DESIGN D3).
+//! A fresh instance per request: made for it, gone with it (D3).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -148,5 +148,5 @@ pub(crate) fn report(component: &Component, failure: &Failure, id: Option<&Reque
 
 /// The line of an error chain that names the cause: the last that is no frame of the backtrace.
 fn cause_line(detail: &str) -> Option<&str> {
-    detail.lines().map(str::trim).filter(|line| line.contains("wasm trap") || line.contains("wasm `unreachable`")).next_back()
+    detail.lines().map(str::trim).rfind(|line| line.contains("wasm trap") || line.contains("wasm `unreachable`"))
 }

@@ -1,6 +1,6 @@
 //! One request in one instance.
 //!
-//! A guest runs as a task of its own on the thread that accepted its request (DESIGN D11). The task owns the store; its caller
+//! A guest runs as a task of its own on the thread that accepted its request (D11). The task owns the store; its caller
 //! holds a guard that ends it when the client goes away. What the guest answers comes back through [`Head`]; how its store ended is
 //! told by [`Fate`](fate::Fate), so that a trap after the head never looks like a clean end.
 
@@ -34,6 +34,7 @@ use crate::egress::http::AbortOnDrop;
 use crate::guest::Guest;
 use crate::request_id::RequestId;
 use crate::reuse::Reuse;
+use crate::turn;
 
 /// A component that answers HTTP, prepared: a request needs nothing else.
 pub(crate) struct Entry {
@@ -98,7 +99,7 @@ where
 {
     let (head, answer) = Head::new();
     let fate = Fate::default();
-    let task = tokio::spawn(run(head, fate.clone()));
+    let task = tokio::spawn(turn::shared(run(head, fate.clone())));
     let guard = AbortOnDrop(task.abort_handle());
     let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();
     let body = GuestBody::gather(body, fate, Hold::task(guard)).await;

@@ -27,6 +27,7 @@ use crate::admission::Permit;
 use crate::component::Component;
 use crate::guest::{self, Guest};
 use crate::reuse::Bounds;
+use crate::turn;
 
 /// A guest that computes is cut this long after the first deadline in its instance, so that a call which only waits is cut alone, by
 /// its own timer, and doesn't take its neighbours along.
@@ -133,8 +134,8 @@ impl Workers {
             fate: worker.fate.clone(),
             me: Arc::downgrade(&worker),
         };
-        // Owned by the list and by those who call it: when these let go, so does the sender, and the worker ends.
-        tokio::spawn(run.run(queue, entry.clone()));
+        // tidy: allow(spawn): owned by the list and its callers: when these let go, so does the sender, and the worker ends
+        tokio::spawn(turn::shared(run.run(queue, entry.clone())));
         worker
     }
 }

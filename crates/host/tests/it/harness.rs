@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 /// Long enough for a compile on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -223,4 +225,23 @@ pub fn granted(mut workload: Workload, hosts: &[&str], names: &[&str]) -> Worklo
         ..Grants::default()
     };
     workload
+}
+
+/// Sends requests, `clients` at once, until told to stop.
+pub async fn keep_asking(addr: SocketAddr, domain: &'static str, path: &'static str, clients: usize, stop: CancellationToken) {
+    let client = async || {
+        while !stop.is_cancelled() {
+            let Ok(stream) = TcpStream::connect(addr).await else { continue };
+            let Ok((mut sender, connection)) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await else { continue };
+            let connection = tokio::spawn(connection);
+            let mut get = request("GET", path);
+            get.headers_mut().insert("host", domain.parse().unwrap());
+            tokio::select! {
+                _ = async { if let Ok(response) = sender.send_request(get).await { let _ = read(response).await; } } => {}
+                () = stop.cancelled() => {}
+            }
+            connection.abort();
+        }
+    };
+    futures::future::join_all((0..clients).map(|_| client())).await;
 }

@@ -1,10 +1,14 @@
 //! The host over HTTP, with guests built from source: what a request sees, and what the host survives.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
+
 mod bodies;
 mod egress;
 mod harness;
+mod languages;
 mod limits;
 mod logs;
+mod neighbours;
 mod requests;
 mod reuse;
 mod workloads;
