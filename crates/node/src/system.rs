@@ -114,7 +114,7 @@ mod tests {
     fn cpu_use_is_the_difference_between_two_readings() {
         let machine = Machine::default();
         machine.cpu_percent(cpu_ticks("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 2"));
-        assert_eq!(machine.cpu_percent(cpu_ticks("cpu  120 0 110 860 10 0 0 0 0 0")), 30.0);
+        assert_eq!(machine.cpu_percent(cpu_ticks("cpu  120 0 110 860 10 0 0 0 0 0")).round(), 30.0);
         assert_eq!(machine.cpu_percent(cpu_ticks("cpu  120 0 110 860 10 0 0 0 0 0")), 0.0);
     }
 

@@ -3,3 +3,5 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod guests;
+#[cfg(feature = "world")]
+pub mod world;

@@ -103,7 +103,7 @@ async fn wait_for_kind(
         if event.kind == WatchKind::Deleted {
             return Err(Failure::new(Exit::NotFound, format!("{} was deleted meanwhile", object_name(kind, &object.name))));
         }
-        if event.object.metadata().generation >= *generation && ready(&event.object) == "True" {
+        if event.object.metadata().generation >= *generation && ready(&event.object) == "True" && is_alone(&event.object) {
             waiting.remove(&object);
             if !quiet {
                 let word = out.paint(Tone::Good, "ready");
@@ -114,6 +114,11 @@ async fn wait_for_kind(
         }
     }
     Ok(())
+}
+
+/// Whether nothing of an older version answers any more.
+fn is_alone(resource: &Resource) -> bool {
+    !matches!(resource, Resource::Deployment(deployment) if deployment.status.previous_replica_set.is_some())
 }
 
 fn reference(resource: &Resource) -> ResourceRef {

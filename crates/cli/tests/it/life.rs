@@ -1,0 +1,191 @@
+//! A berth's life: up, edited, killed, again up, stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use berth_testkit::guests::path;
+use rustix::process::Signal;
+
+use crate::process::{Home, get, manifest};
+
+#[test]
+fn a_bare_component_answers_at_the_url_that_is_printed() {
+    let home = Home::new();
+    std::fs::copy(path("p2-hello"), home.path("Hello_World.wasm")).unwrap();
+    let mut up = home.up(&["Hello_World.wasm"]);
+    up.wait_for("workloaddeployment.runtime.wasmcloud.dev/hello-world created");
+    up.wait_for("compiled in ");
+    up.wait_for("hello-world: ready in ");
+    let line = up.wait_for("curl ");
+    assert_eq!(line.trim(), format!("curl http://{}", up.addr));
+    let answer = up.get("whatever.test", "/");
+    assert!(answer.status == 200 && answer.text.contains("Hello from WASI 0.2!"), "{answer:?}");
+    assert_eq!(home.run(&["stop"]).ok(), "draining\ndrained\nstopped\n");
+    assert_eq!(up.ended().code(), Some(0), "{}", up.said());
+}
+
+#[test]
+fn a_component_of_wasi_0_3_answers_and_is_refused_by_name_when_that_is_off() {
+    let home = Home::new();
+    std::fs::copy(path("p3-hello"), home.path("hello.wasm")).unwrap();
+    let mut up = home.up(&["hello.wasm", "--ephemeral"]);
+    up.wait_for("curl ");
+    assert!(up.get("any.test", "/").text.contains("Hello from WASI 0.3!"));
+    drop(up);
+    let mut up = home.up(&["hello.wasm", "--ephemeral", "--no-wasi-p3"]);
+    let line = up.wait_for("! error: hello:");
+    assert!(line.contains("0.3"), "{line}");
+}
+
+#[test]
+fn a_folder_with_a_manifest_answers_its_domain_and_follows_edits() {
+    let home = Home::new();
+    std::fs::create_dir(home.path("shop")).unwrap();
+    std::fs::copy(path("p2"), home.path("shop/shop.wasm")).unwrap();
+    let write = |version: &str| home.write("shop/manifest.yaml", manifest("shop", "./shop.wasm".as_ref(), "shop.localhost", version));
+    write("1");
+    let mut up = home.up(&["shop"]);
+    let line = up.wait_for("curl ");
+    assert_eq!(line.trim(), format!("curl http://shop.localhost:{}", up.addr.port()));
+    assert!(up.get("shop.localhost", "/env").text.contains("\"1\""));
+    assert_eq!(up.get("other.test", "/").status, 404);
+
+    write("2");
+    let said = home.run(&["apply", "-f", "shop/manifest.yaml", "--wait"]).ok();
+    let name = "workloaddeployment.runtime.wasmcloud.dev/shop";
+    assert_eq!(said, format!("{name} configured\n{name} ready\n"));
+    assert!(up.get("shop.localhost", "/env").text.contains("\"2\""));
+    assert_eq!(home.run(&["apply", "-f", "shop"]).ok(), format!("{name} unchanged\n"));
+
+    // The same path with other content is another version.
+    std::fs::copy(path("p2-hello"), home.path("shop/shop.wasm")).unwrap();
+    assert!(home.run(&["apply", "-f", "shop", "--wait"]).ok().starts_with(&format!("{name} configured")));
+    assert!(up.get("shop.localhost", "/").text.contains("x-guest: p2-hello"));
+
+    assert_eq!(home.run(&["delete", "-f", "shop"]).ok(), format!("{name} deleted\n"));
+    let err = home.run(&["get", "wd", "shop"]).failed(3);
+    assert!(err.contains("shop"), "{err}");
+}
+
+#[test]
+fn killed_and_started_again_it_comes_back_with_what_was_applied() {
+    let home = Home::new();
+    let file = home.write("shop.yaml", manifest("shop", &path("p2"), "shop.test", "1"));
+    let mut up = home.up(&["-f", file.to_str().unwrap()]);
+    up.wait_for("curl ");
+    home.write("shop.yaml", manifest("shop", &path("p2"), "shop.test", "2"));
+    home.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    up.signal(Signal::KILL);
+    assert_eq!(up.ended().code(), None);
+
+    let mut up = home.up(&[]);
+    up.wait_for("1 workload from before starts again");
+    up.wait_for("shop: ready in ");
+    let answer = up.get("shop.test", "/env");
+    assert!(answer.status == 200 && answer.text.contains("\"2\""), "{answer:?}");
+}
+
+#[test]
+fn ephemeral_keeps_nothing() {
+    let home = Home::new();
+    let tmp = home.path("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    let mut command = home.command(&["up", "--http-addr", "127.0.0.1:0", "--ephemeral", path("p2-hello").to_str().unwrap()]);
+    let mut up = crate::process::Up::spawn(command.env("TMPDIR", &tmp));
+    let folder = up.wait_for("--data-dir ").rsplit_once(' ').unwrap().1.to_owned();
+    up.wait_for("curl ");
+    assert!(home.run(&["get", "wd", "--data-dir", &folder]).ok().contains("p2-hello"));
+    up.signal(Signal::TERM);
+    assert_eq!(up.ended().code(), Some(0), "{}", up.said());
+    assert_eq!(tmp.read_dir().unwrap().count(), 0);
+    assert!(!home.path(".local").exists());
+}
+
+/// L34: Ctrl-C finishes the request under way and exits with 0.
+#[test]
+fn l34_ctrl_c_finishes_the_request_under_way() {
+    let home = Home::new();
+    let mut up = home.up(&[path("p2").to_str().unwrap()]);
+    up.wait_for("curl ");
+    let addr = up.addr;
+    let slow = std::thread::spawn(move || get(addr, "any.test", "/sleep?ms=2000"));
+    wait_for_in_flight(&home);
+    up.signal(Signal::INT);
+    up.wait_for("finishing requests");
+    let answer = slow.join().unwrap().unwrap();
+    assert!(answer.status == 200 && answer.text.contains("slept"), "{answer:?}");
+    assert_eq!(up.ended().code(), Some(0), "{}", up.said());
+    assert!(up.said().ends_with("stopped"), "{}", up.said());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let home = Home::new();
+    let mut up = home.up(&[path("p2").to_str().unwrap()]);
+    up.wait_for("curl ");
+    let addr = up.addr;
+    let never = std::thread::spawn(move || get(addr, "any.test", "/sleep?ms=25000"));
+    wait_for_in_flight(&home);
+    up.signal(Signal::INT);
+    up.wait_for("finishing requests");
+    up.signal(Signal::INT);
+    assert_eq!(up.ended().code(), Some(130), "{}", up.said());
+    assert!(never.join().unwrap().is_err());
+    // Nothing is left that keeps the next one from starting.
+    let mut up = home.up(&[]);
+    up.wait_for("starts again");
+}
+
+/// `top` says when a request is under way; each look is a command of its own, so this isn't a busy loop.
+fn wait_for_in_flight(home: &Home) {
+    let deadline = std::time::Instant::now() + crate::process::PATIENCE;
+    while !home.run(&["top", "-o", "json"]).ok().contains("\"inFlight\": 1") {
+        assert!(std::time::Instant::now() < deadline, "no request is under way");
+    }
+}
+
+/// L08: applying an edited manifest under load loses no request.
+#[test]
+fn l08_a_rolling_update_under_load_loses_no_request() {
+    let home = Home::new();
+    let file = home.write("shop.yaml", manifest("shop", &path("p2"), "shop.test", "0"));
+    let file = file.to_str().unwrap();
+    let mut up = home.up(&["-f", file]);
+    up.wait_for("curl ");
+    let (addr, stop, served) = (up.addr, Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let (stop, served) = (stop.clone(), served.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = get(addr, "shop.test", "/env").unwrap();
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for version in ["1", "2", "3"] {
+        home.write("shop.yaml", manifest("shop", &path("p2"), "shop.test", version));
+        home.run(&["apply", "-f", file, "--wait"]).ok();
+        assert!(up.get("shop.test", "/env").text.contains(&format!("\"{version}\"")));
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert!(served.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn drain_stops_answering_and_the_process_stays() {
+    let home = Home::new();
+    let mut up = home.up(&[path("p2-hello").to_str().unwrap()]);
+    up.wait_for("curl ");
+    assert_eq!(home.run(&["drain"]).ok(), "draining\ndrained\n");
+    assert!(get(up.addr, "any.test", "/").is_err());
+    assert!(home.run(&["version"]).ok().contains(", draining)"));
+    assert!(home.run(&["get", "wd"]).ok().contains("p2-hello"));
+    home.run(&["stop"]).ok();
+    assert_eq!(up.ended().code(), Some(0), "{}", up.said());
+}

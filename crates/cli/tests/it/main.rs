@@ -1,0 +1,10 @@
+//! The `berth` command as a person and a script see it: exit code, standard output, standard error.
+
+#![allow(clippy::unwrap_used)]
+
+mod errors;
+mod help;
+mod life;
+mod output;
+mod process;
+mod settings;

@@ -1,0 +1,144 @@
+//! The local API, by its client and by requests that no client makes.
+
+use std::os::unix::fs::PermissionsExt;
+
+use berth_node::api::{ClientError, Code, Outcome, Progress, ResourceRef, WatchKind};
+use berth_node::model::resource::{Kind, ObjectMeta, Resource, Workload};
+use berth_testkit::guests::path;
+use berth_testkit::world::{Manifest, PATIENCE, World, WorldConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn named(kind: Kind, name: &str) -> ResourceRef {
+    ResourceRef { kind, namespace: "default".into(), name: name.into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_applies_watches_and_deletes() {
+    let world = World::start(WorldConfig::default()).await;
+    let client = world.client();
+    let mut watch = client.watch(Kind::WorkloadDeployment, None, Some("hello")).await.unwrap();
+
+    world.apply(&Manifest::new("other", &path("p2-hello")).domain("other.test").yaml()).await;
+    world.apply(&Manifest::new("hello", &path("p2-hello")).domain("hello.test").yaml()).await;
+    let Resource::Deployment(mut deployment) = client.get(Kind::WorkloadDeployment, "default", "hello").await.unwrap() else { panic!() };
+    let again = client.apply(vec![Resource::Deployment(deployment.clone())]).await.unwrap();
+    assert_eq!(again.results[0].outcome, Outcome::Unchanged);
+    deployment.spec.replicas = Some(2);
+    let more = client.apply(vec![Resource::Deployment(deployment)]).await.unwrap();
+    assert_eq!((more.results[0].outcome, more.results[0].generation), (Outcome::Configured, 2));
+    world.ready("hello").await;
+    client.delete(&named(Kind::WorkloadDeployment, "hello")).await.unwrap();
+
+    let mut seen = Vec::new();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(event.object.metadata().name, "hello");
+        seen.push(event.kind);
+        if event.kind == WatchKind::Deleted {
+            break;
+        }
+    }
+    assert_eq!((seen[0], seen[1]), (WatchKind::Added, WatchKind::Modified));
+    let error = client.get(Kind::WorkloadDeployment, "default", "hello").await.unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+    assert!(client.delete(&named(Kind::WorkloadDeployment, "hello")).await.unwrap_err().is_not_found());
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resource_that_is_not_valid_is_refused_and_the_others_are_applied() {
+    let world = World::start(WorldConfig::default()).await;
+    let bad =
+        Resource::Workload(Workload { metadata: ObjectMeta { name: "Not A Name".into(), ..Default::default() }, ..Default::default() });
+    world.apply(&Manifest::new("hello", &path("p2-hello")).yaml()).await;
+    let good = world.get(Kind::WorkloadDeployment, "hello").await.unwrap();
+    let applied = world.client().apply(vec![bad, good]).await.unwrap();
+    let outcomes: Vec<_> = applied.results.iter().map(|change| change.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Refused, Outcome::Unchanged]);
+    let error = applied.results[0].error.clone().unwrap();
+    assert_eq!(error.code, Code::Invalid);
+    assert!(error.message.contains("metadata.name"), "{}", error.message);
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_need_escaping_reach_the_store_as_they_are() {
+    let world = World::start(WorldConfig::default()).await;
+    let error = world.client().get(Kind::Workload, "default", "a b/c?d&e").await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no Workload a b/c?d&e in namespace default");
+    assert!(world.client().logs("default", "ünï", 1, false).await.err().unwrap().is_not_found());
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_and_events_are_followed_without_gap_or_repeat() {
+    let world = World::start(WorldConfig::default()).await;
+    world.apply(&Manifest::new("hello", &path("p2")).yaml()).await;
+    world.ready("hello").await;
+    world.http_get("any.test", "/log?lines=3").await.unwrap();
+    let mut logs = world.client().logs("default", "hello", 1000, true).await.unwrap();
+    world.http_get("any.test", "/log?lines=3").await.unwrap();
+    let mut texts = Vec::new();
+    while texts.len() < 12 {
+        let line = tokio::time::timeout(PATIENCE, logs.next()).await.unwrap().unwrap().unwrap();
+        assert!(line.workload.starts_with("hello-") && line.component == "main" && line.request.is_some(), "{line:?}");
+        texts.push(line.text);
+    }
+    for text in ["stdout line 1", "stderr line 1", "stdout line 3"] {
+        assert_eq!(texts.iter().filter(|t| t.starts_with(text)).count(), 2, "{texts:#?}");
+    }
+    let mut events = world.client().events(false).await.unwrap();
+    let mut reasons = Vec::new();
+    while let Some(event) = events.next().await.unwrap() {
+        reasons.push(event.reason);
+    }
+    assert!(reasons.iter().any(|reason| reason == "Started"), "{reasons:?}");
+    let top = world.client().top().await.unwrap();
+    assert_eq!((top.workloads.len(), top.workloads[0].requests), (1, 2));
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_is_told_and_nothing_is_applied_afterwards() {
+    let world = World::start(WorldConfig::default()).await;
+    world.apply(&Manifest::new("hello", &path("p2-hello")).yaml()).await;
+    world.ready("hello").await;
+    let mut progress = world.client().drain().await.unwrap();
+    let mut told = Vec::new();
+    while let Some(step) = tokio::time::timeout(PATIENCE, progress.next()).await.unwrap().unwrap() {
+        told.push(step);
+    }
+    assert_eq!(told, [Progress::Draining, Progress::Drained]);
+    assert!(world.client().version().await.unwrap().draining);
+    let error = world.client().apply(Vec::new()).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(e) if e.code == Code::Stopping), "{error}");
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_no_client_makes_get_an_error_that_says_why() {
+    let mut world = World::start(WorldConfig::default()).await;
+    let socket = world.local().data_dir().join("berth.sock");
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(socket.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    let cases = [
+        ("GET /v2/x HTTP/1.1", "", "404", "nothing that berth"),
+        ("GET /v1/resources/pods HTTP/1.1", "", "404", "no kind of resource called `pods`"),
+        ("GET /v1/resources/hosts?watch=perhaps HTTP/1.1", "", "400", "true or false"),
+        ("GET /v1/logs/default/x?tail=-1 HTTP/1.1", "", "400", "whole number"),
+        ("GET /v1/logs/default/%zz HTTP/1.1", "", "404", "nothing that berth"),
+        ("POST /v1/apply HTTP/1.1", "{\"resources\":[{}]}", "400", "isn't understood"),
+        ("POST /v1/apply HTTP/1.1", "[", "400", "isn't understood"),
+        ("DELETE /v1/resources/hosts/default/berth HTTP/1.1", "", "422", "berth stop"),
+        ("DELETE /v1/resources/workloads/default/none HTTP/1.1", "", "404", "there is no Workload none"),
+    ];
+    for (head, body, status, words) in cases {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        let text = format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(words), "{head}:\n{answer}");
+    }
+    world.shutdown().await;
+}

@@ -1,0 +1,9 @@
+//! Operator, host, bus, store and API together, in one process.
+
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod api;
+mod failures;
+mod life;
+mod rollout;
