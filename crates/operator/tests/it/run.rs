@@ -114,6 +114,8 @@ async fn what_is_applied_runs_on_a_host_and_what_is_deleted_stops() {
     world.store.apply(deployment("web", 3, "file:///a.wasm")).await.unwrap();
     world.until_ready("web", "True", "Ready").await;
     host.runs(3).await;
+    // Otherwise the deletion may come between the deployment's status and those of its workloads, and one event less is told.
+    world.quiet().await;
     world.store.delete(&key(Kind::WorkloadDeployment, "web")).await.unwrap();
     host.runs(0).await;
     world.until("no workloads", async |store| store.list(Kind::Workload, None).await.unwrap().is_empty()).await;
