@@ -226,7 +226,7 @@ impl Supervisor {
                 self.publish(&mut items);
                 drop(items);
                 self.drain(old);
-                self.event(workload, Severity::Normal, "Started", format!("ready in {} ms", took.as_millis()));
+                tracing::info!(namespace = workload.namespace, workload = workload.name, took_ms = took.as_millis(), "workload ready");
                 return;
             }
             Ok(Err(error)) => (error.reason(), error.to_string()),

@@ -117,8 +117,13 @@ impl Failure {
     }
 }
 
+/// The chain of causes with the Wasm backtrace, without the host's own stack.
 fn detail(error: &wasmtime::Error) -> String {
     let mut text = format!("{error:?}");
+    if let Some(own) = text.find("Stack backtrace:") {
+        text.truncate(own);
+    }
+    text.truncate(text.trim_end().len());
     text.truncate(text.floor_char_boundary(MAX_DETAIL_BYTES));
     text
 }

@@ -137,7 +137,7 @@ fn conclude(result: &wasmtime::Result<()>, hit: Option<Hit>, answered: bool, tim
 pub(crate) fn report(component: &Component, failure: &Failure, id: Option<&RequestId>) {
     let request = id.map(ToString::to_string);
     component.log.write(&component.name, request.clone(), Stream::Host, &format!("component {} {failure}", component.name));
-    for line in failure.detail().into_iter().flat_map(str::lines) {
+    for line in failure.detail().into_iter().flat_map(str::lines).filter(|line| !line.is_empty()) {
         component.log.write(&component.name, request.clone(), Stream::Host, line);
     }
     if let Some(reason) = failure.event() {
