@@ -9,9 +9,10 @@ use berth_host::{Host, State, Status, WantedWorkload};
 use berth_model::id::WorkloadId;
 use berth_model::interface::HostInterface;
 use berth_model::workload::Workload;
+use berth_operator::plan::DRAINING_LABEL;
 use semver::Version;
 
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::notice::Belonging;
 use crate::system::Machine;
 
@@ -76,6 +77,9 @@ impl HostHandler for Adapter {
         heartbeat.friendly_name.clone_from(&self.identity.name);
         heartbeat.version = env!("CARGO_PKG_VERSION").into();
         heartbeat.labels.clone_from(&self.identity.labels);
+        if self.lifecycle.phase() != Phase::Serving {
+            heartbeat.labels.insert(DRAINING_LABEL.into(), "true".into());
+        }
         heartbeat.started_at = Some(self.identity.started);
         heartbeat.os_arch = std::env::consts::ARCH.into();
         heartbeat.os_name = std::env::consts::OS.into();

@@ -71,7 +71,7 @@ pub enum DataError {
         holder: String,
     },
     /// Others may read or change it, and it isn't clearly Berth's own to tighten.
-    #[error("the data folder {} {why}; {remedy}, or choose another with --data-dir", path.display())]
+    #[error("the data folder {} {why}; {remedy} (--data-dir)", path.display())]
     Open {
         /// The folder.
         path: PathBuf,
@@ -226,7 +226,7 @@ fn make_private(path: &Path) -> Result<(), DataError> {
         return Err(DataError::Open {
             path: path.into(),
             why: format!("is open to other users (mode {mode:04o}) and holds other files"),
-            remedy: format!("close it with `chmod 700 {}`", path.display()),
+            remedy: format!("use a folder of berth's own, such as {}", path.join("berth").display()),
         });
     }
     std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed("close to other users the folder", path))
@@ -297,7 +297,7 @@ mod tests {
         std::fs::write(other.join("letter"), "").unwrap();
         std::fs::set_permissions(&other, Permissions::from_mode(0o755)).unwrap();
         let error = DataFolder::open(&other).unwrap_err().to_string();
-        assert!(error.contains("0755") && error.contains("chmod 700"), "{error}");
+        assert!(error.contains("0755") && error.contains("home/berth (--data-dir)"), "{error}");
         assert_eq!(mode(&other), 0o755);
     }
 

@@ -24,6 +24,9 @@ use voice::Voice;
 /// Time for the runtime's last blocking calls; what matters has ended before.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
+/// Signals that follow one another within this time are one: nobody presses Ctrl-C twice as fast.
+const ECHO: Duration = Duration::from_millis(200);
+
 pub(super) fn run(args: &Up, settings: config::Up, common: &Common, out: &mut Output) -> Result<Exit, Failure> {
     let mut inputs = manifests(&args.files);
     inputs.extend(args.paths.iter().cloned().map(Input::Path));
@@ -64,7 +67,7 @@ async fn serve(intake: Intake, settings: config::Up, json: bool, out: &mut Outpu
     let ephemeral = local.is_ephemeral();
     tokio::select! {
         () = local.shutdown() => {}
-        () = signals.next() => {
+        () = signals.again() => {
             voice.cut_short();
             data::abandon(&data_dir, ephemeral);
             // At once: requests under way and their guests end with the process.
@@ -120,6 +123,18 @@ impl Signals {
     fn new() -> Result<Signals, Failure> {
         let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::Failure, format!("can't listen for signals: {error}")));
         Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Another one, a moment after the one before. Wrappers pass a signal on that the terminal sent to all of the group, so one
+    /// Ctrl-C can arrive twice within milliseconds.
+    async fn again(&mut self) {
+        let begin = tokio::time::Instant::now();
+        loop {
+            self.next().await;
+            if begin.elapsed() >= ECHO {
+                return;
+            }
+        }
     }
 
     /// The next of either. Cancel safe.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -97,6 +98,7 @@ pub struct Up {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
+    readers: Vec<JoinHandle<()>>,
     pub addr: SocketAddr,
 }
 
@@ -104,17 +106,18 @@ impl Up {
     pub fn spawn(command: &mut Command) -> Up {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
+        let mut readers = Vec::new();
         for (mark, pipe) in
             [("", Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>), ("! ", Box::new(child.stderr.take().unwrap()))]
         {
             let sender = sender.clone();
-            std::thread::spawn(move || {
+            readers.push(std::thread::spawn(move || {
                 for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                     let _ = sender.send(format!("{mark}{line}"));
                 }
-            });
+            }));
         }
-        let mut up = Up { child, lines, said: Vec::new(), addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut up = Up { child, lines, said: Vec::new(), readers, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let line = up.wait_for("answers on ");
         up.addr = line.rsplit_once("://").unwrap().1.split(['"', '\x1b']).next().unwrap().parse().unwrap();
         up
@@ -140,6 +143,18 @@ impl Up {
                 Err(RecvTimeoutError::Disconnected) => panic!("it ended without `{words}`: {:#?}", self.said),
             }
         }
+    }
+
+    /// Whether a line with `words` comes within `patience`.
+    pub fn says(&mut self, words: &str, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.said.push(line.clone());
+            if line.contains(words) {
+                return true;
+            }
+        }
+        false
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -174,6 +189,9 @@ impl Drop for Up {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
     }
 }
 

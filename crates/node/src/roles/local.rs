@@ -198,12 +198,16 @@ impl Local {
         let id = self.host.id();
         let shutdown = self.control_shutdown.clone();
 
+        // The operator before the host, so that it hears the first heartbeat; missing it costs a second.
+        let sink: Arc<dyn EventSink> = self.events.clone();
+        let mut operator = config.operator;
+        // The data folder's lock says that whatever ran here before is gone, so nothing waits for its lease.
+        operator.plan.hosts_share_process = true;
+        let operated = Operator::run(self.store.clone(), bus.clone(), sink, operator, shutdown.clone());
+        self.control.spawn(tasks::reported("operator", operated));
+
         let served = HostServer::serve(bus.clone(), id, adapter.clone(), HEARTBEAT_EVERY, shutdown.clone());
         self.control.spawn(tasks::reported("host server", served));
-
-        let sink: Arc<dyn EventSink> = self.events.clone();
-        let operated = Operator::run(self.store.clone(), bus.clone(), sink, config.operator, shutdown.clone());
-        self.control.spawn(tasks::reported("operator", operated));
 
         let observed = tasks::observe(self.host.clone(), adapter, bus, self.notices.clone(), shutdown.clone());
         self.control.spawn(observed);
