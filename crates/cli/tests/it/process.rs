@@ -37,7 +37,7 @@ impl Home {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
-        command.args(arguments).env_clear().env("HOME", self.dir.path()).current_dir(self.dir.path());
+        command.args(arguments).env_clear().env("HOME", self.dir.path()).env("TMPDIR", self.dir.path()).current_dir(self.dir.path());
         command.stdin(Stdio::null());
         command
     }
