@@ -215,7 +215,8 @@ fn is_outer_build(name: &str) -> bool {
 fn inputs(fixture: &Fixture) -> Vec<PathBuf> {
     let common: &[&str] = match fixture.language {
         Language::Rust => &["rust-toolchain.toml", "guests/Cargo.toml", "guests/Cargo.lock", "guests/common"],
-        _ => &["rust-toolchain.toml", "guests/wit", "scripts/setup-guest-tools.sh"],
+        // WIT comes from the crates that the lockfile names.
+        _ => &["rust-toolchain.toml", "guests/Cargo.lock", "guests/wit", "scripts/setup-guest-tools.sh"],
     };
     let own = Path::new("guests").join(fixture.language.folder().unwrap_or(fixture.name));
     common.iter().map(PathBuf::from).chain([own]).collect()
