@@ -6,7 +6,7 @@ use super::Finding;
 use super::metadata::{Metadata, Package};
 
 /// The crates and what of ours each may depend on. ARCHITECTURE.md draws it.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("berth-model", &[]),
     ("berth-http", &[]),
     ("berth-control", &["berth-model"]),
@@ -16,6 +16,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("berth-node", &["berth-model", "berth-control", "berth-oci", "berth-http", "berth-host", "berth-operator"]),
     ("berth-cli", &["berth-node"]),
     ("berth-testkit", &["berth-model", "berth-control", "berth-oci", "berth-http", "berth-host", "berth-operator", "berth-node"]),
+    ("berth-benches", &["berth-model", "berth-oci", "berth-host", "berth-testkit"]),
     ("xtask", &["berth-testkit"]),
 ];
 
@@ -42,7 +43,18 @@ const SEATS: [Seat; 7] = [
     Seat { name: "anyhow", crates: &["berth-cli", "berth-testkit", "xtask"], reason: "libraries have error types of their own" },
     Seat {
         name: "tokio*",
-        crates: &["berth-control", "berth-oci", "berth-http", "berth-host", "berth-operator", "berth-node", "berth-cli", "berth-testkit"],
+        crates: &[
+            "berth-control",
+            "berth-oci",
+            "berth-http",
+            "berth-host",
+            "berth-operator",
+            "berth-node",
+            "berth-cli",
+            "berth-testkit",
+            "berth-benches",
+            "xtask",
+        ],
         reason: "model holds values and knows no runtime",
     },
 ];

@@ -42,10 +42,10 @@ impl Serialize for Resource {
             }
             Resource::ConfigMap(map) => {
                 #[derive(Serialize)]
-                struct Data<'a> {
+                struct Values<'a> {
                     data: &'a super::Labels,
                 }
-                beside::<_, ()>(kind, &map.metadata, &Data { data: &map.data }, None).serialize(serializer)
+                beside::<_, ()>(kind, &map.metadata, &Values { data: &map.data }, None).serialize(serializer)
             }
             Resource::Workload(object) => write(kind, object, serializer),
             Resource::ReplicaSet(object) => write(kind, object, serializer),
