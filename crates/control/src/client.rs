@@ -38,7 +38,7 @@ pub struct Deadlines {
     pub drain: Duration,
 }
 
-/// The deadlines of COMPAT section 2, and ours.
+/// The deadlines of upstream's protocol (docs/compatibility.md), and ours.
 pub const DEADLINES: Deadlines = Deadlines {
     heartbeat: Duration::from_secs(5),
     start: Duration::from_secs(60),

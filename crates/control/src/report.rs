@@ -103,7 +103,7 @@ impl Report {
         Report::new(id, WorkloadState::NotFound)
     }
 
-    /// The answer to a start under an id that is taken: peers look for this message (COMPAT section 2).
+    /// The answer to a start under an id that is taken: peers look for this message (docs/compatibility.md).
     pub fn already_exists(id: WorkloadId) -> Report {
         let message = format!("{}: stop that workload before starting another under its id", taken(&id));
         Report::failed(id, "AlreadyExists", message)

@@ -104,7 +104,7 @@ pub struct Resources {
     pub limits: Limits,
 }
 
-/// How long an instance lives (COMPAT section 6). All zero: a fresh instance per request.
+/// How long an instance lives (docs/compatibility.md). All zero: a fresh instance per request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reuse {
     /// Warm instances kept per replica.

@@ -1,4 +1,4 @@
-//! The runtime of control tasks (L-D6: guests run on the host's own threads and can't starve them).
+//! The runtime of control tasks (D6: guests run on the host's own threads and can't starve them).
 
 use std::io;
 

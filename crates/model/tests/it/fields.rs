@@ -1,4 +1,4 @@
-//! Every field of release 2.7.0 has its place in the types (COMPAT section 5).
+//! Every field of release 2.7.0 has its place in the types (docs/compatibility.md).
 
 use std::collections::BTreeMap;
 

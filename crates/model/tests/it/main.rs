@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arbitrary;
+mod docs;
 mod domains;
 mod fields;
 mod grants;
