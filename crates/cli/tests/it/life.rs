@@ -49,7 +49,7 @@ fn an_oci_layout_folder_runs_like_a_file() {
     }
 }
 
-/// An OCI image layout with one component, as COMPAT section 4 has it.
+/// An OCI image layout with one component, as docs/compatibility.md has it.
 fn layout(home: &Home, guest: &str) {
     let component = berth_testkit::guests::bytes(guest);
     let blob = |bytes: &[u8]| {
