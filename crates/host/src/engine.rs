@@ -27,6 +27,11 @@ const MAX_CORE_INSTANCE_BYTES: usize = 4 << 20;
 /// Largest metadata of one component instance.
 const MAX_COMPONENT_INSTANCE_BYTES: usize = 8 << 20;
 
+/// Tables that one core module may define; toolchains make one, hand-written modules a few.
+const MAX_TABLES_PER_MODULE: u32 = 16;
+/// Memories that one core module may define (the multi-memory proposal).
+const MAX_MEMORIES_PER_MODULE: u32 = 8;
+
 /// The engines of a host, and the thread that moves their epoch on.
 pub(crate) struct Engines {
     p2: EngineSet,
@@ -116,6 +121,8 @@ fn pool(config: &HostConfig) -> PoolingAllocationConfig {
         .total_tables(instances.saturating_mul(2))
         .total_stacks(instances)
         .total_gc_heaps(instances.min(1000))
+        .max_tables_per_module(MAX_TABLES_PER_MODULE)
+        .max_memories_per_module(MAX_MEMORIES_PER_MODULE)
         .max_memory_size(4 << 30)
         .table_elements(config.limits.table_elements.max(20_000) as usize)
         .max_core_instance_size(MAX_CORE_INSTANCE_BYTES)

@@ -10,7 +10,7 @@
 //! | `POST /v1/apply` | body [`Apply`], answer [`Applied`] |
 //! | `GET /v1/resources/{plural}?namespace&name&watch` | [`List`], or lines of [`WatchEvent`] |
 //! | `DELETE /v1/resources/{plural}/{namespace}/{name}` | `{}` |
-//! | `GET /v1/logs/{namespace}/{name}?follow&tail` | lines of [`LogLine`] |
+//! | `GET /v1/logs/{namespace}/{name}?follow&tail` | lines of [`LogLine`](berth_host::logs::LogLine) |
 //! | `GET /v1/events?follow` | lines of [`Event`](berth_model::event::Event) |
 //! | `GET /v1/top` | [`Top`] |
 //! | `POST /v1/drain`, `POST /v1/stop` | lines of [`Progress`] |
