@@ -1,5 +1,7 @@
 //! How HTTP requests reach a workload.
 
+use std::collections::HashSet;
+
 use super::checker::Checker;
 use super::names;
 use crate::domain::Domain;
@@ -13,27 +15,16 @@ use crate::workload::HttpEntry;
 /// Exports of a component that answers HTTP: WASI 0.2's and 0.3's.
 const HANDLERS: [&str; 2] = ["incoming-handler", "handler"];
 
-/// The domains of every `wasi:http` entry with a handler, the user's own first, and the component they lead to. `config` of an
-/// entry says `host`, `host-aliases` and `component`. The Service's names come on top; they are put into `host-aliases` too, for
-/// entries of both WASI versions, as that is how they reach a host.
+/// The domains of every `wasi:http` entry with a handler, and the component they lead to. `config` of an entry says `host`,
+/// `host-aliases` and `component`. The Service's names are put into `host-aliases`, for entries of both WASI versions, as that is
+/// how they reach a host. The domains and their order are read from the entries after that, so that a host finds the same.
 pub(super) fn entry(
     checker: &mut Checker<'_>,
     spec: &WorkloadSpec,
     interfaces: &mut [(usize, HostInterface)],
     spec_path: &Path<'_>,
 ) -> Option<HttpEntry> {
-    let mut entry = HttpEntry::default();
-    let mut serves = false;
-    for (index, interface) in interfaces.iter().filter(|(_, interface)| is_handler(interface)) {
-        serves = true;
-        // Values may come from a ConfigMap, so the place is the entry and the key.
-        let place = spec_path.field("hostInterfaces");
-        let place = place.index(*index);
-        let place = place.field("config");
-        domains(checker, interface, &mut entry.domains, &place);
-        component(checker, spec, interface, &mut entry.component, &place.field("component"));
-    }
-    if !serves {
+    if !interfaces.iter().any(|(_, interface)| is_handler(interface)) {
         return None;
     }
     if let Some(service) = service_name(spec) {
@@ -45,9 +36,17 @@ pub(super) fn entry(
         for (_, interface) in interfaces.iter_mut().filter(|(_, interface)| is_handler(interface)) {
             add_aliases(interface, &aliases);
         }
-        aliases.into_iter().for_each(|alias| add(&mut entry.domains, alias));
     }
-    Some(entry)
+    let (mut hosts, mut aliases, mut answers) = (Vec::new(), Vec::new(), None);
+    for (index, interface) in interfaces.iter().filter(|(_, interface)| is_handler(interface)) {
+        // Values may come from a ConfigMap, so the place is the entry and the key.
+        let place = spec_path.field("hostInterfaces");
+        let place = place.index(*index);
+        let place = place.field("config");
+        domains(checker, interface, &mut hosts, &mut aliases, &place);
+        component(checker, spec, interface, &mut answers, &place.field("component"));
+    }
+    Some(HttpEntry { domains: in_order(hosts, aliases, checker.namespace), component: answers })
 }
 
 fn is_handler(interface: &HostInterface) -> bool {
@@ -56,23 +55,37 @@ fn is_handler(interface: &HostInterface) -> bool {
         && interface.interfaces.iter().any(|name| HANDLERS.contains(&name.as_str()))
 }
 
-fn domains(checker: &mut Checker<'_>, interface: &HostInterface, domains: &mut Vec<Domain>, place: &Path<'_>) {
+fn domains(checker: &mut Checker<'_>, interface: &HostInterface, hosts: &mut Vec<Domain>, more: &mut Vec<Domain>, place: &Path<'_>) {
     if let Some(host) = interface.config.get("host") {
         let place = place.field("host");
         if host.trim().is_empty() {
             checker.wrong(&place, "is empty; name a domain, or leave `host` out to serve every domain that no other workload claims");
         } else if let Some(domain) = checker.parse(host.trim(), &place) {
-            add(domains, domain);
+            hosts.push(domain);
         }
     }
     for alias in aliases(interface) {
         if let Some(domain) = checker.parse(alias, &place.field("host-aliases")) {
-            add(domains, domain);
+            more.push(domain);
         }
     }
 }
 
-/// The user's own aliases.
+/// Each domain once: hosts, then the user's aliases, then names of Services, whichever entry says them. A Service is known by its
+/// names, of which all are there: on a host they are aliases like others.
+fn in_order(hosts: Vec<Domain>, aliases: Vec<Domain>, namespace: &str) -> Vec<Domain> {
+    let all: HashSet<&str> = aliases.iter().map(Domain::as_str).collect();
+    let of_service = |alias: &Domain| {
+        let service = alias.as_str().split('.').next().unwrap_or_default();
+        let names = service_domains(service, namespace);
+        names.iter().any(|name| name == alias.as_str()) && names.iter().all(|name| all.contains(name.as_str()))
+    };
+    let (last, own): (Vec<Domain>, Vec<Domain>) = aliases.iter().cloned().partition(of_service);
+    let mut seen = HashSet::new();
+    hosts.into_iter().chain(own).chain(last).filter(|domain| seen.insert(domain.clone())).collect()
+}
+
+/// The aliases that the entry says.
 fn aliases(interface: &HostInterface) -> impl Iterator<Item = &str> {
     let aliases = interface.config.get("host-aliases").map_or("", String::as_str);
     aliases.split(',').map(str::trim).filter(|alias| !alias.is_empty())
@@ -95,12 +108,6 @@ fn component(checker: &mut Checker<'_>, spec: &WorkloadSpec, interface: &HostInt
         checker.wrong(place, message);
     }
     found.get_or_insert_with(|| name.clone());
-}
-
-fn add(domains: &mut Vec<Domain>, domain: Domain) {
-    if !domains.contains(&domain) {
-        domains.push(domain);
-    }
 }
 
 /// The Service of the workload's own namespace that leads to it.

@@ -59,6 +59,51 @@ fn entries_of_both_versions_serve_together() {
 }
 
 #[test]
+fn hosts_come_first_and_a_services_names_last_whichever_entry_says_them() {
+    let names = ["web.default", "web.default.svc", "web.default.svc.cluster.local"];
+    let cases: [(&str, &str, &[&str]); 8] = [
+        ("", "", &[]),
+        ("host: a.com", "host: b.com", &["a.com", "b.com"]),
+        ("host: a.com", "", &["a.com"]),
+        ("", "host: b.com", &["b.com"]),
+        ("", "host-aliases: b.com", &["b.com"]),
+        ("host-aliases: a.com", "host: b.com", &["b.com", "a.com"]),
+        ("host-aliases: 'web.default.svc, a.com'", "host-aliases: 'b.com, web.default'", &["a.com", "b.com"]),
+        ("host: a.com, host-aliases: c.com", "host: b.com, host-aliases: 'a.com, d.com'", &["a.com", "b.com", "c.com", "d.com"]),
+    ];
+    for (old, new, own) in cases {
+        let entry = |interface: &str, version: &str, config: &str| {
+            http(interface, config).replace("config:", &format!("version: {version}, config:"))
+        };
+        let entries = entry("incoming-handler", "0.2.3", old) + &entry("handler", "0.3.0", new);
+        let spec_of = |service: &str| spec(&with_component(&format!("{service}hostInterfaces:\n{entries}")));
+        let with_service = spec_of("kubernetes: {service: {name: web}}\n");
+        let sent = validate::workload(&meta(), &with_service, &Objects::default()).unwrap();
+        let domains: Vec<&str> = sent.http.iter().flat_map(|http| &http.domains).map(|domain| domain.as_str()).collect();
+        assert_eq!(domains[..own.len()], *own, "{old} | {new}");
+        let mut last = domains[own.len()..].to_vec();
+        last.sort_unstable();
+        assert_eq!(last, names, "{old} | {new}");
+
+        // A host sees the entries only.
+        let mut arrived = spec_of("");
+        for (entry, interface) in arrived.host_interfaces.iter_mut().zip(&sent.interfaces) {
+            entry.config.clone_from(&interface.config);
+        }
+        assert_eq!(validate::http_entry(&meta(), &arrived).unwrap(), sent.http, "{old} | {new}");
+    }
+    let host = format!(
+        "kubernetes: {{service: {{name: web}}}}\nhostInterfaces:\n{}",
+        http("handler", "host: web.default.svc, host-aliases: a.com")
+    );
+    assert_eq!(
+        domains(&host),
+        ["web.default.svc", "a.com", "web.default", "web.default.svc.cluster.local"],
+        "a host that is a Service's name"
+    );
+}
+
+#[test]
 fn the_component_that_answers_can_be_named() {
     let yaml = |component: &str| {
         format!(
