@@ -71,10 +71,17 @@ impl Guest {
         self.outgoing.set_deadline(deadline);
     }
 
-    /// What a call of this component may take.
+    /// Says whose request the guest works for.
     #[cfg(feature = "wasi-p3")]
-    pub(crate) fn request_timeout(&self) -> std::time::Duration {
-        self.component.limits.request_timeout
+    pub(crate) fn set_request(&mut self, request: Option<RequestId>) {
+        *self.request.lock().expect("no panic while held") = request;
+    }
+
+    /// Cuts the guest at `cut` while it computes; what it asks of others may take until `outgoing`.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn set_deadlines(&mut self, cut: Instant, outgoing: Instant) {
+        self.deadline = cut;
+        self.outgoing.set_deadline(outgoing);
     }
 
     /// Two views of distinct fields at once, for name lookups.

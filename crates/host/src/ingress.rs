@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use berth_http::{Connection, authority, headers, page};
@@ -16,16 +15,21 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::admission::{Permit, Refused};
 use crate::invoke::body::GuestBody;
+use crate::invoke::counted::Counted;
 use crate::invoke::failure::Failure;
 use crate::invoke::{Job, invoke};
-use crate::metrics::{Ended, HostMetrics, WorkloadMetrics};
+use crate::metrics::{Ended, HostMetrics};
 use crate::prepare::HttpWorkload;
 use crate::request_id::RequestId;
 use crate::routes::Routes;
 
 /// Seconds after which a refused client may try again: a queue's wait is about as long.
 const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Times that a request looks for its workload, where those it finds are stopping.
+const LOOKS: usize = 3;
 
 /// Answers a host's HTTP requests.
 pub(crate) struct Ingress {
@@ -37,77 +41,105 @@ impl berth_http::Service for Ingress {
     type Body = GuestBody;
 
     async fn call(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<GuestBody> {
+        let format = page::Format::wanted(request.headers());
         let authority = match authority::check(&request) {
             Ok(authority) => authority,
-            Err(error) => return refuse(error.status(), &error.to_string(), page::Format::wanted(request.headers())),
+            Err(error) => return refuse(error.status(), &error.to_string(), format),
         };
-        let workload = self.routes.load().find(authority.as_str()).cloned();
-        let Some(workload) = workload else {
-            self.metrics.unrouted.inc();
-            let message = format!("no workload serves {:?}: a domain is the config.host of a wasi:http host interface", authority.host());
-            return refuse(StatusCode::NOT_FOUND, &message, page::Format::wanted(request.headers()));
-        };
-        let _counted = Counted::new(&workload.metrics);
-        serve(&workload, request, connection).await
+        // A workload that stops may have been found just before it left the table; the next look finds who follows it.
+        for _ in 0..LOOKS {
+            let Some(workload) = self.routes.load().find(authority.as_str()).cloned() else { break };
+            match Ticket::get(&workload, &request).await {
+                Err(Turned::Stopping) => {}
+                Err(Turned::Away(status, message)) => return refuse(status, &message, format),
+                Ok(ticket) => return serve(&workload, ticket, request, connection, format).await,
+            }
+        }
+        self.metrics.unrouted.inc();
+        let message = format!("no workload serves {:?}: a domain is the config.host of a wasi:http host interface", authority.host());
+        refuse(StatusCode::NOT_FOUND, &message, format)
     }
 }
 
-/// Counts a request in flight and its time, also when its client goes away.
-struct Counted<'a> {
-    metrics: &'a WorkloadMetrics,
-    start: Instant,
+/// A request's right to run, and its place in the figures.
+struct Ticket {
+    counted: Counted,
+    permit: Permit,
 }
 
-impl<'a> Counted<'a> {
-    fn new(metrics: &'a WorkloadMetrics) -> Counted<'a> {
-        metrics.in_flight.inc();
-        Counted { metrics, start: Instant::now() }
+/// Why a request got no ticket.
+enum Turned {
+    /// Its workload is about to go.
+    Stopping,
+    /// It is refused.
+    Away(StatusCode, String),
+}
+
+impl Ticket {
+    async fn get(workload: &HttpWorkload, request: &Request<Incoming>) -> Result<Ticket, Turned> {
+        let counted = Counted::new(&workload.metrics);
+        let limit = workload.entry.component.limits.max_request_body_bytes;
+        if request.body().size_hint().lower() > limit {
+            counted.end(Ended::Refused);
+            let message = format!("the request's body is larger than {limit} bytes (limits.maxRequestBody)");
+            return Err(Turned::Away(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
+        match workload.admission.admit().await {
+            Ok(permit) => Ok(Ticket { counted, permit }),
+            Err(Refused::Stopping) => {
+                counted.end(Ended::Refused);
+                Err(Turned::Stopping)
+            }
+            Err(refused) => {
+                counted.end(Ended::Refused);
+                Err(Turned::Away(StatusCode::SERVICE_UNAVAILABLE, refused.to_string()))
+            }
+        }
     }
 }
 
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-        self.metrics.latency.observe(self.start.elapsed());
-    }
-}
-
-async fn serve(workload: &HttpWorkload, mut request: Request<Incoming>, connection: &Arc<Connection>) -> Response<GuestBody> {
-    let start = Instant::now();
+async fn serve(
+    workload: &HttpWorkload,
+    ticket: Ticket,
+    mut request: Request<Incoming>,
+    connection: &Arc<Connection>,
+    format: page::Format,
+) -> Response<GuestBody> {
+    let Ticket { counted, permit } = ticket;
     let limits = &workload.entry.component.limits;
-    let format = page::Format::wanted(request.headers());
-    let end = |how: Ended, status: StatusCode, message: &str| {
-        workload.metrics.ended(how);
-        refuse(status, message, format)
-    };
-    if request.body().size_hint().lower() > limits.max_request_body_bytes {
-        let message = format!("the request's body is larger than {} bytes (limits.maxRequestBody)", limits.max_request_body_bytes);
-        return end(Ended::Refused, StatusCode::PAYLOAD_TOO_LARGE, &message);
-    }
-    let permit = match workload.admission.admit().await {
-        Ok(permit) => permit,
-        Err(refused) => return end(Ended::Refused, StatusCode::SERVICE_UNAVAILABLE, &refused.to_string()),
-    };
     let id = match make_ready(&mut request, connection) {
         Ok(id) => id,
-        Err(error) => return end(Ended::Refused, StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => {
+            counted.end(Ended::Refused);
+            return refuse(StatusCode::BAD_REQUEST, &error.to_string(), format);
+        }
     };
-    let shown = id.header();
+    let (shown, head_only) = (id.header(), request.method() == http::Method::HEAD);
     let job = Job {
         request: request.map(|body| guest_request_body(body, limits.max_request_body_bytes)),
         id,
-        deadline: start + limits.request_timeout,
+        deadline: counted.start() + limits.request_timeout,
         permit: Some(permit),
     };
-    match invoke(&workload.entry, job).await {
+    let mut response = match invoke(&workload.entry, job).await {
         Ok(mut response) => {
-            workload.metrics.ended(Ended::Answered((response.status().as_u16() / 100) as u8));
             headers::strip_response(response.headers_mut());
-            response.headers_mut().insert(headers::REQUEST_ID, shown);
+            let how = Ended::Answered((response.status().as_u16() / 100) as u8);
+            // A body that nobody reads ends the request with its head.
+            if head_only {
+                counted.end(how)
+            } else {
+                response.body_mut().count(counted, how)
+            }
             response
         }
-        Err(failure) => end(failure.ended(), failure.status(), &describe(workload, &failure)),
-    }
+        Err(failure) => {
+            counted.end(failure.ended());
+            refuse(failure.status(), &describe(workload, &failure), format)
+        }
+    };
+    response.headers_mut().insert(headers::REQUEST_ID, shown);
+    response
 }
 
 /// What a client is told of a failure; the details are in the workload's log.

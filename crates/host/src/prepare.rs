@@ -7,6 +7,7 @@ use std::time::Duration;
 use berth_model::interface::InterfaceName;
 use berth_model::workload::{self, Workload};
 use berth_oci::{FetchError, Source};
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, HostSlots};
 use crate::compile::{CompileError, Compiler};
@@ -172,6 +173,7 @@ impl Preparer {
                 engine: set.engine.clone(),
                 pre: handler(export, pre).map_err(link_error)?,
                 reuse: reuse(export, &spec.reuse),
+                cut: CancellationToken::new(),
                 _compiled: compiled.clone(),
             }),
             None => None,

@@ -18,11 +18,11 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::{Denied, deny};
 use crate::component::Component;
+use crate::invoke::guard::AbortOnDrop;
 
 /// Time to resolve and connect, where the guest asks for no other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,7 +105,7 @@ async fn send(component: &Component, mut request: http::Request<WasiBody>, optio
     let driver = tokio::spawn(async move {
         let _ = connection.await;
     });
-    let guard = AbortOnDrop(driver.abort_handle());
+    let guard = AbortOnDrop::new(driver.abort_handle());
     let first_byte = options.as_ref().and_then(|o| o.first_byte_timeout);
     let response = match first_byte {
         Some(limit) => tokio::time::timeout(limit, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??,
@@ -169,15 +169,6 @@ async fn handshake(component: &Component, to: &Destination, stream: TcpStream) -
     let name = ServerName::try_from(to.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
     let connector = tokio_rustls::TlsConnector::from(component.host.tls.clone());
     Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
-}
-
-/// Ends a task with whatever waits for it.
-pub(crate) struct AbortOnDrop(pub(crate) AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// The body of a response, with the connection it comes from.

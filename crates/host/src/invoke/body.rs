@@ -13,8 +13,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::counted::Counted;
 use super::fate::Fate;
-use crate::egress::http::AbortOnDrop;
+use super::guard::AbortOnDrop;
+use crate::metrics::Ended;
 
 /// Bodies up to this many bytes are gathered: what one write to a socket takes.
 const GATHER_BYTES: usize = 64 << 10;
@@ -22,7 +24,11 @@ const GATHER_BYTES: usize = 64 << 10;
 const GATHER_YIELDS: u32 = 3;
 
 /// The body of a guest's answer.
-pub struct GuestBody(Inner);
+pub struct GuestBody {
+    inner: Inner,
+    /// The request in the figures, until the body ends.
+    counted: Option<(Counted, Ended)>,
+}
 
 enum Inner {
     Whole(Option<Bytes>),
@@ -44,7 +50,7 @@ pub(crate) struct Hold {
     pub(crate) guard: Option<AbortOnDrop>,
     /// Cuts the body of a guest that shares its instance with others, and says so to the instance.
     #[cfg(feature = "wasi-p3")]
-    pub(crate) lease: Option<super::workers::Lease>,
+    pub(crate) lease: Option<super::lease::Lease>,
 }
 
 impl Hold {
@@ -57,9 +63,15 @@ impl Hold {
         }
     }
 
+    /// For a guest that shares its instance.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn lease(lease: super::lease::Lease) -> Hold {
+        Hold { guard: None, lease: Some(lease) }
+    }
+
     fn release(mut self) {
         if let Some(guard) = self.guard.take() {
-            std::mem::forget(guard);
+            guard.disarm();
         }
         #[cfg(feature = "wasi-p3")]
         if let Some(lease) = self.lease.take() {
@@ -88,7 +100,7 @@ enum Gathered {
 impl GuestBody {
     /// The page that stands in for an answer.
     pub(crate) fn page(page: Full<Bytes>) -> GuestBody {
-        GuestBody(Inner::Page(page))
+        GuestBody { inner: Inner::Page(page), counted: None }
     }
 
     /// Takes what the guest has written; the rest streams.
@@ -99,13 +111,43 @@ impl GuestBody {
         match found {
             Gathered::Complete if !dead => {
                 hold.release();
-                GuestBody(Inner::Whole(join(ready)))
+                Inner::Whole(join(ready)).into()
             }
             Gathered::Trailers => {
                 hold.release();
-                GuestBody(Inner::Stream(Box::new(Stream { ready, rest, fate, hold: None, ended: true })))
+                Inner::Stream(Box::new(Stream { ready, rest, fate, hold: None, ended: true })).into()
             }
-            _ => GuestBody(Inner::Stream(Box::new(Stream { ready, rest, fate, hold: Some(hold), ended: false }))),
+            _ => Inner::Stream(Box::new(Stream { ready, rest, fate, hold: Some(hold), ended: false })).into(),
+        }
+    }
+}
+
+/// How a request ended whose body broke off.
+fn ended_by(error: &Error) -> Ended {
+    match error {
+        Error::HttpResponseTimeout => Ended::Timeout,
+        _ => Ended::Failed,
+    }
+}
+
+impl From<Inner> for GuestBody {
+    fn from(inner: Inner) -> GuestBody {
+        GuestBody { inner, counted: None }
+    }
+}
+
+impl GuestBody {
+    /// Counts the request as ended in `how` once this body was read: at once when it is all there.
+    pub(crate) fn count(&mut self, counted: Counted, how: Ended) {
+        match &self.inner {
+            Inner::Stream(stream) if !stream.ended => self.counted = Some((counted, how)),
+            _ => counted.end(how),
+        }
+    }
+
+    fn end(&mut self, instead: Option<Ended>) {
+        if let Some((counted, how)) = self.counted.take() {
+            counted.end(instead.unwrap_or(how));
         }
     }
 }
@@ -196,15 +238,21 @@ impl Body for GuestBody {
     type Error = berth_http::BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.0 {
-            Inner::Whole(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
-            Inner::Page(page) => Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
-            Inner::Stream(stream) => stream.poll(cx).map(|frame| frame.map(|f| f.map_err(|e| e.to_string().into()))),
+        let frame = match &mut self.inner {
+            Inner::Whole(bytes) => return Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Inner::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
+            Inner::Stream(stream) => std::task::ready!(stream.poll(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) if !frame.is_trailers() => {}
+            Some(Err(error)) => self.end(Some(ended_by(error))),
+            _ => self.end(None),
         }
+        Poll::Ready(frame.map(|f| f.map_err(|e| e.to_string().into())))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Inner::Page(page) => page.is_end_stream(),
             Inner::Stream(stream) => stream.ended && stream.ready.is_empty(),
@@ -212,7 +260,7 @@ impl Body for GuestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Inner::Page(page) => page.size_hint(),
             Inner::Stream(_) => SizeHint::default(),

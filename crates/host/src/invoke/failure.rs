@@ -5,12 +5,16 @@ use std::time::Duration;
 use http::StatusCode;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
+use super::ending::WorkloadEnded;
 use crate::guest::DeadlinePassed;
 use crate::limiter::Hit;
 use crate::metrics::Ended;
 
 /// Longest description of a trap in logs, bytes.
 const MAX_DETAIL_BYTES: usize = 8 << 10;
+
+/// Longest error code told to a client, bytes: guests choose its text.
+const MAX_CODE_BYTES: usize = 256;
 
 /// Why a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,15 @@ pub(crate) enum Failure {
     /// It answered with an error code of wasi:http.
     #[error("answered with the error {0}")]
     Code(String),
+    /// It answered with an informational status, which no component can: 101 would hand over the connection.
+    #[error("answered with status {0}, which is no final one")]
+    Informational(u16),
+    /// It returned before its answer's body was finished.
+    #[error("returned before it had finished the body of its answer")]
+    Unfinished,
+    /// Its workload ended.
+    #[error("was ended: its workload stopped, and the grace period is over")]
+    Cut,
     /// There is no free instance.
     #[error("has no free instance: the host's instance slots are taken")]
     NoInstance,
@@ -46,6 +59,7 @@ pub(crate) enum Failure {
 
 fn limit_message(hit: &Hit) -> String {
     match hit {
+        Hit::Memory(bytes) if *bytes < 1 << 20 => format!("ran into its memory limit of {} KiB (limits.memory)", bytes >> 10),
         Hit::Memory(bytes) => format!("ran into its memory limit of {} MiB (limits.memory)", bytes >> 20),
         Hit::HostMemory => "ran into the host's memory budget (memory-budget)".into(),
         Hit::Table(elements) => format!("ran into its limit of {elements} table elements (limits.tableElements)"),
@@ -57,6 +71,9 @@ impl Failure {
     pub(crate) fn of(error: &wasmtime::Error, hit: Option<Hit>, timeout: Duration) -> Failure {
         if error.downcast_ref::<DeadlinePassed>().is_some() {
             return Failure::Deadline(timeout);
+        }
+        if error.downcast_ref::<WorkloadEnded>().is_some() {
+            return Failure::Cut;
         }
         if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
             return Failure::NoInstance;
@@ -73,11 +90,23 @@ impl Failure {
         }
     }
 
+    /// An error code of wasi:http, in either version.
+    pub(crate) fn code(code: &impl std::fmt::Debug) -> Failure {
+        let mut text = format!("{code:?}");
+        text.truncate(text.floor_char_boundary(MAX_CODE_BYTES));
+        Failure::Code(text)
+    }
+
+    /// The response, if its status is a final one.
+    pub(crate) fn final_only<B>(response: http::Response<B>) -> Result<http::Response<B>, Failure> {
+        if response.status().is_informational() { Err(Failure::Informational(response.status().as_u16())) } else { Ok(response) }
+    }
+
     /// The status a client gets.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Failure::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
-            Failure::NoInstance | Failure::Limit(Hit::HostMemory) => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::NoInstance | Failure::Limit(Hit::HostMemory) | Failure::Cut => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -103,8 +132,10 @@ impl Failure {
             Failure::Trap(_) => Some("Trapped"),
             Failure::Exit(_) => Some("Exited"),
             Failure::NoAnswer => Some("NoAnswer"),
+            Failure::Unfinished => Some("Unfinished"),
+            Failure::Informational(_) => Some("InvalidStatus"),
             Failure::NoInstance => Some("NoInstance"),
-            Failure::Code(_) | Failure::Gone => None,
+            Failure::Code(_) | Failure::Cut | Failure::Gone => None,
         }
     }
 

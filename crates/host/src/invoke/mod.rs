@@ -5,10 +5,16 @@
 //! told by [`Fate`](fate::Fate), so that a trap after the head never looks like a clean end.
 
 pub(crate) mod body;
+mod call;
+pub(crate) mod counted;
+mod ending;
 pub(crate) mod failure;
 pub(crate) mod fate;
 mod fresh;
+pub(crate) mod guard;
 mod head;
+#[cfg(feature = "wasi-p3")]
+pub(crate) mod lease;
 mod serial;
 mod timer;
 #[cfg(feature = "wasi-p3")]
@@ -17,6 +23,7 @@ pub(crate) mod workers;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p2;
@@ -26,11 +33,11 @@ use wasmtime_wasi_http::p3;
 use self::body::{GuestBody, Hold};
 use self::failure::Failure;
 use self::fate::Fate;
+use self::guard::AbortOnDrop;
 pub(crate) use self::head::Head;
 use crate::admission::Permit;
 use crate::compile::Compiled;
 use crate::component::Component;
-use crate::egress::http::AbortOnDrop;
 use crate::guest::Guest;
 use crate::request_id::RequestId;
 use crate::reuse::Reuse;
@@ -42,6 +49,8 @@ pub(crate) struct Entry {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) pre: HandlerPre,
     pub(crate) reuse: Reuse,
+    /// Ends every guest of this entry, once the workload's grace period is over.
+    pub(crate) cut: CancellationToken,
     /// Keeps the compiled code known to the compiler as long as somebody runs it.
     pub(crate) _compiled: Arc<Compiled>,
 }
@@ -84,12 +93,18 @@ pub(crate) struct Job {
 ///
 /// Cancel safe in the sense that matters here: dropping the future ends the guest.
 pub(crate) async fn invoke(entry: &Arc<Entry>, job: Job) -> Result<http::Response<GuestBody>, Failure> {
-    match &entry.reuse {
+    let id = job.id.clone();
+    let result = match &entry.reuse {
         Reuse::Off => spawned(|head, fate| fresh::run(entry.clone(), job, head, fate)).await,
         Reuse::Serial(_) => spawned(|head, fate| serial::run(entry.clone(), job, head, fate)).await,
         #[cfg(feature = "wasi-p3")]
         Reuse::Concurrent(workers) => workers.invoke(entry, job).await,
+    };
+    // A guest that answers with an error ends well, so nobody has told of it yet.
+    if let Err(failure @ (Failure::Code(_) | Failure::Informational(_))) = &result {
+        ending::report(&entry.component, failure, Some(&id));
     }
+    result
 }
 
 /// Runs a guest as a task of this thread, and gathers its answer. The task ends with its caller, or by itself.
@@ -100,7 +115,7 @@ where
     let (head, answer) = Head::new();
     let fate = Fate::default();
     let task = tokio::spawn(turn::shared(run(head, fate.clone())));
-    let guard = AbortOnDrop(task.abort_handle());
+    let guard = AbortOnDrop::new(task.abort_handle());
     let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();
     let body = GuestBody::gather(body, fate, Hold::task(guard)).await;
     Ok(http::Response::from_parts(parts, body))

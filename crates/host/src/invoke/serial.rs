@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use super::ending::{Owned, flatten};
 use super::fate::Fate;
-use super::fresh::{Owned, call, flatten};
 use super::timer::before;
-use super::{Entry, Head, Job};
+use super::{Entry, Head, Job, call};
 use crate::guest;
 use crate::reuse::{Reuse, Warm};
 
@@ -33,10 +33,10 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
             Some(handler) => handler,
             None => entry.pre.instantiate(store).await?,
         };
-        call(store, &handler, request, &head).await?;
+        call::run(store, &handler, request, &head).await?;
         wasmtime::error::Ok(handler)
     };
-    let (result, handler) = match flatten(before(deadline, serve).await) {
+    let (result, handler) = match flatten(before(deadline, &entry.cut, serve).await) {
         Ok(handler) => (Ok(()), Some(handler)),
         Err(error) => (Err(error), None),
     };

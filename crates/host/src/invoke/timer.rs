@@ -1,28 +1,44 @@
-//! A deadline around a future. The timer is armed only once the future waits: a guest that computes is cut by its epoch, and most
-//! guests answer without ever waiting.
+//! A deadline around a future, and a cut. Both are armed only once the future waits: a guest that computes is cut by its epoch, and
+//! most guests answer without ever waiting.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Instant;
 
-use crate::guest::DeadlinePassed;
+use tokio_util::sync::CancellationToken;
 
-/// Runs `future` until `deadline`.
-pub(crate) async fn before<F: Future>(deadline: Instant, future: F) -> Result<F::Output, DeadlinePassed> {
+/// Why a future was ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupted {
+    /// Its deadline passed.
+    Late,
+    /// Its workload ended.
+    Cut,
+}
+
+/// Runs `future` until `deadline`, or until `cut`.
+pub(crate) async fn before<F: Future>(deadline: Instant, cut: &CancellationToken, future: F) -> Result<F::Output, Interrupted> {
     let mut future = pin!(future);
-    let mut timer = pin!(None);
+    let mut outside = pin!(None);
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        if timer.is_none() {
-            timer.set(Some(tokio::time::sleep_until(deadline.into())));
+        if outside.is_none() {
+            outside.set(Some(outside_of(deadline, cut)));
         }
-        let armed = timer.as_mut().as_pin_mut().expect("armed above");
-        armed.poll(cx).map(|()| Err(DeadlinePassed))
+        let armed = outside.as_mut().as_pin_mut().expect("armed above");
+        armed.poll(cx).map(Err)
     })
     .await
+}
+
+async fn outside_of(deadline: Instant, cut: &CancellationToken) -> Interrupted {
+    tokio::select! {
+        () = tokio::time::sleep_until(deadline.into()) => Interrupted::Late,
+        () = cut.cancelled() => Interrupted::Cut,
+    }
 }
 
 #[cfg(test)]
@@ -33,9 +49,16 @@ mod tests {
     #[tokio::test]
     async fn l30_a_future_that_waits_is_cut_at_the_deadline() {
         let start = Instant::now();
-        let deadline = start + Duration::from_millis(50);
-        assert!(before(deadline, std::future::pending::<()>()).await.is_err());
+        let (deadline, cut) = (start + Duration::from_millis(50), CancellationToken::new());
+        assert_eq!(before(deadline, &cut, std::future::pending::<()>()).await, Err(Interrupted::Late));
         assert!(start.elapsed() >= Duration::from_millis(50));
-        assert_eq!(before(deadline, async { 7 }).await.ok(), Some(7));
+        assert_eq!(before(deadline, &cut, async { 7 }).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn l34_a_future_that_waits_ends_with_its_workload() {
+        let (deadline, cut) = (Instant::now() + Duration::from_secs(3600), CancellationToken::new());
+        let (ended, ()) = tokio::join!(before(deadline, &cut, std::future::pending::<()>()), async { cut.cancel() });
+        assert_eq!(ended, Err(Interrupted::Cut));
     }
 }

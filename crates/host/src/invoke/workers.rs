@@ -1,63 +1,35 @@
-//! Calls of WASI 0.3 handlers, and instances of them that serve several requests at once.
+//! Instances of WASI 0.3 that serve several requests at once.
 //!
 //! A worker is a task that owns one instance and takes requests while its bounds allow. An instance that trapped, timed out or had
-//! a call cancelled takes no more: those in it may finish, then it goes.
+//! a call cancelled is doomed: it takes no more, those in it may finish, then its store is dropped, whatever still runs in it.
 
-use std::collections::HashMap;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::Accessor;
-use wasmtime_wasi_http::p3::{self, bindings::Service};
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::body::{GuestBody, Hold};
+use super::ending::{WorkloadEnded, report};
 use super::failure::Failure;
 use super::fate::Fate;
-use super::fresh::report;
-use super::{Entry, Handler, Head, Job};
-use crate::admission::Permit;
+use super::lease::{Lease, Leases};
+use super::timer::{Interrupted, before};
+use super::{Entry, Handler, Head, Job, call};
 use crate::component::Component;
 use crate::guest::{self, Guest};
+use crate::limiter::Hit;
 use crate::reuse::Bounds;
 use crate::turn;
 
 /// A guest that computes is cut this long after the first deadline in its instance, so that a call which only waits is cut alone, by
 /// its own timer, and doesn't take its neighbours along.
 const SLACK: Duration = Duration::from_millis(100);
-
-type Sent = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-
-/// Calls a 0.3 handler and answers with what it returns; its body, and what it does afterwards, go on in the store's event loop.
-pub(crate) async fn call(
-    accessor: &Accessor<Guest>,
-    service: &Service,
-    request: http::Request<WasiBody>,
-    head: &Head,
-) -> wasmtime::Result<()> {
-    let (request, transmitted) = accessor.with(|mut store| {
-        let view = store.get().http();
-        let (request, transmitted) = p3::Request::from_http(view.hooks, request);
-        let transmitted: Sent = Box::pin(transmitted);
-        wasmtime::error::Ok((view.table.push(request)?, transmitted))
-    })?;
-    let answer = match service.wasi_http_handler().call_handle(accessor, request).await? {
-        Ok(response) => accessor.with(|mut store| {
-            let response = store.get().table.delete(response)?;
-            wasmtime::error::Ok(Ok(response.into_http(&mut store, transmitted)?))
-        })?,
-        Err(code) => Err(Failure::Code(format!("{code:?}"))),
-    };
-    head.answer(answer);
-    Ok(())
-}
 
 /// Instances of one component that serve several requests at once.
 pub(crate) struct Workers {
@@ -68,19 +40,16 @@ pub(crate) struct Workers {
 /// The outside of one worker.
 struct Worker {
     jobs: mpsc::Sender<WorkerJob>,
-    /// Requests it took.
-    taken: AtomicU32,
-    /// Requests in it, until their bodies are read.
-    running: Arc<AtomicU32>,
-    /// Takes no more.
-    closed: Arc<AtomicBool>,
+    leases: Arc<Leases>,
     fate: Fate,
 }
 
+/// A job in a worker's queue. One that is never started comes back.
 struct WorkerJob {
     job: Job,
+    key: u64,
     head: Head,
-    permit: Arc<Mutex<Option<Permit>>>,
+    back: oneshot::Sender<Job>,
 }
 
 impl Workers {
@@ -88,154 +57,120 @@ impl Workers {
         Workers { bounds, list: Arc::default() }
     }
 
-    /// Runs the job in an instance that has room, or in a new one.
-    pub(crate) async fn invoke(&self, entry: &Arc<Entry>, job: Job) -> Result<http::Response<GuestBody>, Failure> {
-        let deadline = job.deadline;
-        let worker = self.reserve(entry);
-        let lease = Lease::new(&worker, deadline);
-        let (head, answer) = Head::new();
-        let (job, permit) = split(job);
-        let sent = worker.jobs.try_send(WorkerJob { job, head, permit: permit.clone() });
-        if sent.is_err() {
-            return Err(Failure::Gone);
+    /// Runs the job in an instance that has room, or in a new one. A job that an instance could not begin goes to another.
+    pub(crate) async fn invoke(&self, entry: &Arc<Entry>, mut job: Job) -> Result<http::Response<GuestBody>, Failure> {
+        loop {
+            let (worker, mut lease) = self.reserve(entry, job.deadline);
+            lease.hold(job.permit.take());
+            let (head, answer) = Head::new();
+            let (back, returned) = oneshot::channel();
+            if let Err(unsent) = worker.jobs.try_send(WorkerJob { job, key: lease.key(), head, back }) {
+                job = unsent.into_inner().job;
+                job.permit = lease.unused();
+                continue;
+            }
+            let answer = tokio::select! {
+                answer = answer => answer.unwrap_or(Err(Failure::Gone)),
+                Ok(unstarted) = returned => {
+                    job = unstarted;
+                    job.permit = lease.unused();
+                    continue;
+                }
+            };
+            let (parts, body) = match answer {
+                Ok(response) => response.into_parts(),
+                Err(failure) => {
+                    // An error that the guest returned leaves its instance as good as any other answer.
+                    if matches!(failure, Failure::Code(_) | Failure::Informational(_)) {
+                        lease.finished();
+                    }
+                    return Err(failure);
+                }
+            };
+            let body = GuestBody::gather(body, worker.fate.clone(), Hold::lease(lease)).await;
+            return Ok(http::Response::from_parts(parts, body));
         }
-        let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();
-        let hold = Hold { guard: None, lease: Some(lease.holding(permit)) };
-        let body = GuestBody::gather(body, worker.fate.clone(), hold).await;
-        Ok(http::Response::from_parts(parts, body))
     }
 
-    fn reserve(&self, entry: &Arc<Entry>) -> Arc<Worker> {
+    fn reserve(&self, entry: &Arc<Entry>, deadline: Instant) -> (Arc<Worker>, Lease) {
         let mut list = self.list.lock().expect("no panic while held");
-        if let Some(place) = list.iter().position(|w| w.reserve(&self.bounds)) {
+        let found = list.iter().enumerate().find_map(|(place, worker)| Some((place, worker.leases.reserve(&self.bounds, deadline)?)));
+        if let Some((place, lease)) = found {
             entry.component.metrics.reused.inc();
             let worker = list[place].clone();
-            if !self.bounds.allows(worker.taken.load(Ordering::Relaxed)) {
+            if !worker.leases.has_calls_left(&self.bounds) {
                 list.swap_remove(place);
             }
-            return worker;
+            return (worker, lease);
         }
         let (jobs, queue) = mpsc::channel(self.bounds.max_concurrency as usize);
-        let worker = Arc::new(Worker {
-            jobs,
-            taken: AtomicU32::new(1),
-            running: Arc::new(AtomicU32::new(1)),
-            closed: Arc::default(),
-            fate: Fate::default(),
-        });
-        if self.bounds.allows(1) {
+        let (leases, lease) = Leases::first(deadline);
+        let worker = Arc::new(Worker { jobs, leases: leases.clone(), fate: Fate::default() });
+        if leases.has_calls_left(&self.bounds) {
             list.push(worker.clone());
         }
         entry.component.metrics.cold_starts.inc();
         let run = Run {
+            component: entry.component.clone(),
             list: Arc::downgrade(&self.list),
-            keep: self.bounds.keep,
-            closed: worker.closed.clone(),
+            bounds: self.bounds,
+            leases,
             fate: worker.fate.clone(),
             me: Arc::downgrade(&worker),
         };
         // tidy: allow(spawn): owned by the list and its callers: when these let go, so does the sender, and the worker ends
         tokio::spawn(turn::shared(run.run(queue, entry.clone())));
-        worker
-    }
-}
-
-/// Takes the permit out of the job: it is held until the body is read.
-fn split(job: Job) -> (Job, Arc<Mutex<Option<Permit>>>) {
-    let Job { request, id, deadline, permit } = job;
-    let shared = Arc::new(Mutex::new(permit));
-    (Job { request, id, deadline, permit: None }, shared)
-}
-
-impl Worker {
-    fn reserve(&self, bounds: &Bounds) -> bool {
-        let full = self.running.load(Ordering::Relaxed) >= bounds.max_concurrency;
-        if full || self.closed.load(Ordering::Relaxed) || !bounds.allows(self.taken.load(Ordering::Relaxed)) {
-            return false;
-        }
-        // Only ever called under the list's lock, so that two can't take the last place.
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-}
-
-/// A request's place in a worker, from its reservation to the end of its body.
-pub(crate) struct Lease {
-    running: Arc<AtomicU32>,
-    closed: Arc<AtomicBool>,
-    deadline: Instant,
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    permit: Option<Arc<Mutex<Option<Permit>>>>,
-    finished: bool,
-}
-
-impl Lease {
-    fn new(worker: &Worker, deadline: Instant) -> Lease {
-        Lease { running: worker.running.clone(), closed: worker.closed.clone(), deadline, timer: None, permit: None, finished: false }
-    }
-
-    fn holding(mut self, permit: Arc<Mutex<Option<Permit>>>) -> Lease {
-        self.permit = Some(permit);
-        self
-    }
-
-    /// The body was read to its end.
-    pub(crate) fn finished(mut self) {
-        self.finished = true;
-    }
-
-    /// Ready when the body took too long.
-    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline;
-        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into()))).as_mut().poll(cx)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if !self.finished {
-            // Cancelled, failed or late: the instance may hold half a call, so it takes no more.
-            self.closed.store(true, Ordering::Relaxed);
-        }
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        (worker, lease)
     }
 }
 
 /// The inside of one worker.
 struct Run {
+    component: Arc<Component>,
     list: Weak<Mutex<Vec<Arc<Worker>>>>,
-    keep: usize,
-    closed: Arc<AtomicBool>,
+    bounds: Bounds,
+    leases: Arc<Leases>,
     fate: Fate,
     me: Weak<Worker>,
 }
 
-/// Answers that are still owed, so that a trap can answer them all.
-type Owed = Arc<Mutex<HashMap<u64, Head>>>;
+/// How a worker's instance ends when nothing went wrong.
+enum End {
+    /// All its calls are done; what they left running may finish.
+    Idle,
+    /// It is doomed: what runs in it is of no use to anybody.
+    Discard,
+}
+
+/// Answers that are still owed, with the request each is for.
+type Owed = Mutex<Vec<(u64, Head)>>;
+
+/// Says how the store ended before it is dropped.
+struct Dying<'a>(&'a Fate);
+
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        self.0.dead();
+    }
+}
 
 impl Run {
     async fn run(self, mut queue: mpsc::Receiver<WorkerJob>, entry: Arc<Entry>) {
-        let component = entry.component.clone();
         let owed = Owed::default();
         let result = self.serve(&mut queue, entry, &owed).await;
-        self.closed.store(true, Ordering::Relaxed);
+        self.leases.doom();
         self.leave();
-        match result {
-            Ok(()) => self.fate.done(),
-            Err((error, hit)) => {
-                self.fate.dead();
-                let failure = Failure::of(&error, hit, component.limits.request_timeout);
-                report(&component, &failure, None);
-                for (_, head) in owed.lock().expect("no panic while held").drain() {
-                    head.answer(Err(failure.clone()));
-                }
+        if let Err((error, hit)) = result {
+            let failure = Failure::of(&error, hit, self.component.limits.request_timeout);
+            report(&self.component, &failure, None);
+            for (_, head) in owed.lock().expect("no panic while held").drain(..) {
+                head.answer(Err(failure.clone()));
             }
         }
-        // Whoever reserved a place in the meantime is told, not left waiting.
+        // What was never begun goes to another worker.
         queue.close();
-        while let Ok(job) = queue.try_recv() {
-            job.head.answer(Err(Failure::Gone));
+        while let Ok(WorkerJob { job, back, .. }) = queue.try_recv() {
+            let _ = back.send(job);
         }
     }
 
@@ -244,44 +179,49 @@ impl Run {
         queue: &mut mpsc::Receiver<WorkerJob>,
         entry: Arc<Entry>,
         owed: &Owed,
-    ) -> Result<(), (wasmtime::Error, Option<crate::limiter::Hit>)> {
-        let far = Instant::now() + entry.component.limits.request_timeout;
-        let mut store = guest::store(&entry.engine, &entry.component, None, far + SLACK);
-        let handler = match super::timer::before(far, entry.pre.instantiate(&mut store)).await {
-            Ok(Ok(handler)) => handler,
-            Ok(Err(error)) => return Err(self.refuse_first(queue, owed, error, store.data().limiter.hit())),
-            Err(passed) => return Err(self.refuse_first(queue, owed, passed.into(), None)),
+    ) -> Result<(), (wasmtime::Error, Option<Hit>)> {
+        let ready_by = Instant::now() + self.component.limits.request_timeout;
+        let mut store = guest::store(&entry.engine, &self.component, None, ready_by + SLACK);
+        // Declared after the store, so dropped before it.
+        let dying = Dying(&self.fate);
+        let cut = entry.cut.clone();
+        let handler = match super::ending::flatten(before(ready_by, &cut, entry.pre.instantiate(&mut store)).await) {
+            Ok(handler) => handler,
+            Err(error) => {
+                self.owe_all(queue, owed);
+                return Err((error, store.data().limiter.hit()));
+            }
         };
-        // The entry would keep this worker's list, and so its own sender, alive.
-        let component = entry.component.clone();
+        // The entry would keep the list, and so this worker's own sender, alive.
         drop(entry);
         let Handler::P3(service) = handler else { return Ok(()) };
-        let result = store
-            .run_concurrent(async |accessor| {
-                self.accept(accessor, &service, &component, queue, owed).await?;
-                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                wasmtime::error::Ok(())
-            })
-            .await
-            .and_then(|inner| inner);
-        result.map_err(|error| (error, store.data().limiter.hit()))
+        let serving = store.run_concurrent(async |accessor| {
+            if let End::Idle = self.accept(accessor, &service, queue, owed).await? {
+                let idle_by = Instant::now() + self.component.limits.request_timeout;
+                let _ = before(idle_by, &cut, poll_fn(|cx| accessor.poll_no_interesting_tasks(cx))).await;
+            }
+            wasmtime::error::Ok(())
+        });
+        let result = tokio::select! {
+            result = serving => result.and_then(|inner| inner),
+            () = cut.cancelled() => Err(WorkloadEnded.into()),
+        };
+        match result {
+            Ok(()) => {
+                self.fate.done();
+                drop(dying);
+                Ok(())
+            }
+            Err(error) => Err((error, store.data().limiter.hit())),
+        }
     }
 
-    /// The job that this worker was made for waits in the queue: its answer is owed too.
-    fn refuse_first(
-        &self,
-        queue: &mut mpsc::Receiver<WorkerJob>,
-        owed: &Owed,
-        error: wasmtime::Error,
-        hit: Option<crate::limiter::Hit>,
-    ) -> (wasmtime::Error, Option<crate::limiter::Hit>) {
+    /// An instance that can't be made can't be made for those who wait for it either: they are answered, not sent on.
+    fn owe_all(&self, queue: &mut mpsc::Receiver<WorkerJob>, owed: &Owed) {
         let mut owed = owed.lock().expect("no panic while held");
-        let mut next = u64::MAX;
         while let Ok(job) = queue.try_recv() {
-            owed.insert(next, job.head);
-            next -= 1;
+            owed.push((job.key, job.head));
         }
-        (error, hit)
     }
 
     /// Takes requests until there are no more to come, and runs them side by side.
@@ -289,34 +229,37 @@ impl Run {
         &self,
         accessor: &Accessor<Guest>,
         service: &Service,
-        component: &Arc<Component>,
         queue: &mut mpsc::Receiver<WorkerJob>,
         owed: &Owed,
-    ) -> wasmtime::Result<()> {
-        let deadlines = Deadlines::default();
+    ) -> wasmtime::Result<End> {
         let mut calls = FuturesUnordered::new();
+        let mut more = true;
         loop {
-            if calls.is_empty() {
-                self.leave_if_done();
+            if self.leases.is_doomed() || (calls.is_empty() && self.is_surplus()) {
+                self.leave();
+            }
+            if calls.is_empty() && self.leases.is_doomed() && self.leases.is_empty() {
+                return Ok(End::Discard);
+            }
+            if calls.is_empty() && !more {
+                return Ok(End::Idle);
             }
             tokio::select! {
-                job = queue.recv() => match job {
-                    Some(job) => calls.push(self.one(accessor, service, component, job, owed, &deadlines)),
-                    None if calls.is_empty() => return Ok(()),
-                    None => { calls.next().await.transpose()?; }
+                job = queue.recv(), if more => match job {
+                    Some(job) => calls.push(self.one(accessor, service, job, owed)),
+                    None => more = false,
                 },
                 Some(result) = calls.next(), if !calls.is_empty() => result?,
+                () = self.leases.stirred() => {}
+                // A reader that takes its time holds the instance no longer than its request may last.
+                () = self.leases.late() => self.leases.expire(),
             }
         }
     }
 
-    /// Leaves the list when it takes no more, or there are more workers than are kept. Jobs that were promised still come.
-    fn leave_if_done(&self) {
-        let (Some(list), Some(me)) = (self.list.upgrade(), self.me.upgrade()) else { return };
-        let mut list = list.lock().expect("no panic while held");
-        if self.closed.load(Ordering::Relaxed) || list.len() > self.keep {
-            list.retain(|w| !Arc::ptr_eq(w, &me));
-        }
+    /// Whether there are more workers than are kept.
+    fn is_surplus(&self) -> bool {
+        self.list.upgrade().is_some_and(|list| list.lock().expect("no panic while held").len() > self.bounds.keep)
     }
 
     fn leave(&self) {
@@ -326,70 +269,46 @@ impl Run {
     }
 
     /// One request, until its answer.
-    async fn one(
-        &self,
-        accessor: &Accessor<Guest>,
-        service: &Service,
-        component: &Arc<Component>,
-        job: WorkerJob,
-        owed: &Owed,
-        deadlines: &Deadlines,
-    ) -> wasmtime::Result<()> {
-        let WorkerJob { job, head, permit } = job;
-        let _permit = permit;
-        let key = NEXT.fetch_add(1, Ordering::Relaxed);
-        owed.lock().expect("no panic while held").insert(key, head.clone());
-        set_deadline(accessor, deadlines.add(key, job.deadline));
-        let mut call = pin!(super::timer::before(job.deadline, call(accessor, service, job.request, &head)));
+    async fn one(&self, accessor: &Accessor<Guest>, service: &Service, job: WorkerJob, owed: &Owed) -> wasmtime::Result<()> {
+        let WorkerJob { job, key, head, back } = job;
+        drop(back);
+        owed.lock().expect("no panic while held").push((key, head.clone()));
+        self.set_deadlines(accessor);
+        if self.bounds.max_concurrency == 1 {
+            accessor.with(|mut store| store.get().set_request(Some(job.id.clone())));
+        }
+        let never = tokio_util::sync::CancellationToken::new();
+        let call = before(job.deadline, &never, call::run_p3(accessor, service, job.request, &head));
+        let mut call = std::pin::pin!(call);
         let ended = poll_fn(|cx| match call.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => head.poll_abandoned(cx).map(|()| None),
         })
         .await;
-        owed.lock().expect("no panic while held").remove(&key);
-        set_deadline(accessor, deadlines.remove(key));
         match ended {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => {
-                self.closed.store(true, Ordering::Relaxed);
-                let failure = Failure::Deadline(component.limits.request_timeout);
-                report(component, &failure, Some(&job.id));
+            // The trap is everybody's: it is told with the answers that are owed.
+            Some(Ok(Err(trap))) => return Err(trap),
+            Some(Ok(Ok(()))) => {}
+            Some(Err(Interrupted::Late | Interrupted::Cut)) => {
+                self.leases.doom();
+                let failure = Failure::Deadline(self.component.limits.request_timeout);
+                report(&self.component, &failure, Some(&job.id));
                 head.answer(Err(failure));
-                Ok(())
             }
-            None => {
-                self.closed.store(true, Ordering::Relaxed);
-                component.metrics.ended(crate::metrics::Ended::Cancelled);
-                Ok(())
-            }
+            None => self.leases.doom(),
         }
-    }
-}
-
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-/// Deadlines of the calls in one instance.
-#[derive(Default)]
-struct Deadlines(Mutex<HashMap<u64, Instant>>);
-
-impl Deadlines {
-    fn add(&self, key: u64, deadline: Instant) -> Option<Instant> {
-        let mut all = self.0.lock().expect("no panic while held");
-        all.insert(key, deadline);
-        all.values().min().copied()
+        owed.lock().expect("no panic while held").retain(|(other, _)| *other != key);
+        self.set_deadlines(accessor);
+        Ok(())
     }
 
-    fn remove(&self, key: u64) -> Option<Instant> {
-        let mut all = self.0.lock().expect("no panic while held");
-        all.remove(&key);
-        all.values().min().copied()
+    /// The guest is cut soon after the first deadline of its calls; what it asks of others may take until the last.
+    fn set_deadlines(&self, accessor: &Accessor<Guest>) {
+        let (first, last) = self.leases.deadlines().unwrap_or_else(|| {
+            // What the guest does between calls is bounded like a call.
+            let idle = Instant::now() + self.component.limits.request_timeout;
+            (idle, idle)
+        });
+        accessor.with(|mut store| store.get().set_deadlines(first + SLACK, last));
     }
-}
-
-/// What the guest does between calls is bounded like a call.
-fn set_deadline(accessor: &Accessor<Guest>, first: Option<Instant>) {
-    accessor.with(|mut store| {
-        let guest = store.get();
-        guest.deadline = first.unwrap_or_else(|| Instant::now() + guest.request_timeout()) + SLACK;
-    });
 }

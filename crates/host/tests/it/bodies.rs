@@ -113,3 +113,22 @@ async fn l31_a_guest_is_held_back_by_a_slow_reader() {
         bench.eventually("the guest is gone with its client", || bench.metric("berth_instances_live", "") == 0.0).await;
     }
 }
+
+#[tokio::test]
+async fn l45_a_request_whose_client_leaves_is_counted_once_and_in_flight_until_then() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let mut sender = bench.connect().await;
+        let mut stream = request("GET", "/stream?chunks=100000&size=65536");
+        stream.headers_mut().insert("host", guest.parse().unwrap());
+        let response = within(sender.send_request(stream)).await.unwrap();
+        assert_eq!(bench.metric("berth_requests_in_flight", guest), 1.0, "{guest}: its body still streams");
+        drop((response, sender));
+        let counted = |ended: &str| bench.metric("berth_requests_total", &format!("workload=\"{guest}\",ended=\"{ended}\""));
+        bench.eventually("it is counted", || counted("cancelled") == 1.0).await;
+        assert_eq!((counted("2xx"), bench.metric("berth_requests_in_flight", guest)), (0.0, 0.0), "{guest}");
+        bench.get_from(guest, "/").await;
+        assert_eq!(counted("2xx"), 1.0, "{guest}");
+    }
+}

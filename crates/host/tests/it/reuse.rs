@@ -90,3 +90,54 @@ async fn bodies_stream_from_reused_instances_too() {
         }
     }
 }
+
+#[tokio::test]
+async fn l30_nothing_is_left_of_a_shared_instance_whatever_ended_its_calls() {
+    let bench = Bench::start();
+    let reuse = Reuse { pool_size: 2, max_invocations: 0, max_concurrency: 4 };
+    let quick = Limits { request_timeout: Some(Duration::from_millis(400)), ..Limits::default() };
+    bench.run(limited(reused(workload("p3", "p3", &[]), reuse), quick)).await;
+    for _ in 0..4 {
+        // Late, and left: before the head, and in the middle of the body.
+        assert_eq!(bench.get("/never").await.status, StatusCode::GATEWAY_TIMEOUT);
+        for path in ["/never", "/stream?chunks=100000&size=65536"] {
+            let mut sender = bench.connect().await;
+            let pending = tokio::spawn(async move { sender.send_request(request("GET", path)).await.map(drop).is_ok() });
+            bench.eventually("it runs", || bench.metric("berth_requests_in_flight", "p3") >= 1.0).await;
+            pending.abort();
+            bench.eventually("its client is gone", || bench.metric("berth_requests_in_flight", "p3") == 0.0).await;
+        }
+    }
+    assert_eq!(bench.get("/").await.status, StatusCode::OK);
+    bench.eventually("only what is kept warm lives", || bench.metric("berth_instances_live", "") <= 2.0).await;
+    bench.host.stop_workload(&"default-p3".parse().unwrap()).unwrap();
+    bench.eventually("nothing lives", || bench.metric("berth_instances_live", "") == 0.0 && bench.host.in_flight() == 0).await;
+    bench.eventually("no memory is held", || bench.metric("berth_guest_memory_bytes", "") == 0.0).await;
+}
+
+#[tokio::test]
+async fn what_a_shared_instance_asks_of_others_has_the_time_of_its_own_request() {
+    let bench = Bench::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = hyper::service::service_fn(async |_| {
+                Ok::<_, std::io::Error>(http::Response::new(http_body_util::Full::new(bytes::Bytes::from("inside"))))
+            });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, answer).await;
+        }
+    });
+    let quick = Limits { request_timeout: Some(Duration::from_millis(700)), ..Limits::default() };
+    let reuse = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 2 };
+    let workload = crate::harness::granted(workload("p3", "p3", &[]), &[&addr.to_string()], &[]);
+    bench.run(limited(reused(workload, reuse), quick)).await;
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_millis(1500) {
+        let answer = bench.get(&format!("/fetch?url=http://{addr}/")).await;
+        assert_eq!(answer.status, StatusCode::OK, "after {:?}: {}", start.elapsed(), answer.body);
+        assert_eq!(bench.get("/sleep?ms=100").await.status, StatusCode::OK);
+    }
+    server.abort();
+}

@@ -1,0 +1,191 @@
+//! Requests' places in a shared instance, from their reservation to the end of their bodies.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::admission::Permit;
+use crate::reuse::Bounds;
+
+/// The places in one instance.
+pub(crate) struct Leases {
+    state: Mutex<State>,
+    /// Told whenever a place is given up.
+    stir: Notify,
+}
+
+struct State {
+    /// The deadline of each request, by its key.
+    deadlines: BTreeMap<u64, Instant>,
+    /// Requests that the instance was given.
+    taken: u32,
+    /// Takes no more, and is dropped when it is empty.
+    doomed: bool,
+}
+
+impl Leases {
+    /// The places of an instance that is made for a first request.
+    pub(crate) fn first(deadline: Instant) -> (Arc<Leases>, Lease) {
+        let state = State { deadlines: BTreeMap::from([(1, deadline)]), taken: 1, doomed: false };
+        let leases = Arc::new(Leases { state: Mutex::new(state), stir: Notify::new() });
+        let lease = Lease::new(&leases, 1, deadline);
+        (leases, lease)
+    }
+
+    /// A place, if the bounds leave one.
+    pub(crate) fn reserve(self: &Arc<Self>, bounds: &Bounds, deadline: Instant) -> Option<Lease> {
+        let mut state = self.lock();
+        if state.doomed || state.deadlines.len() >= bounds.max_concurrency as usize || !bounds.allows(state.taken) {
+            return None;
+        }
+        state.taken += 1;
+        let key = u64::from(state.taken);
+        state.deadlines.insert(key, deadline);
+        Some(Lease::new(self, key, deadline))
+    }
+
+    /// Whether the instance may be given another request, now or later.
+    pub(crate) fn has_calls_left(&self, bounds: &Bounds) -> bool {
+        bounds.allows(self.lock().taken)
+    }
+
+    pub(crate) fn doom(&self) {
+        self.lock().doomed = true;
+        self.stir.notify_one();
+    }
+
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.lock().doomed
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().deadlines.is_empty()
+    }
+
+    /// The first and the last deadline of the requests in the instance.
+    pub(crate) fn deadlines(&self) -> Option<(Instant, Instant)> {
+        let state = self.lock();
+        Some((*state.deadlines.values().min()?, *state.deadlines.values().max()?))
+    }
+
+    /// Resolves when a place was given up, or the instance doomed.
+    pub(crate) async fn stirred(&self) {
+        self.stir.notified().await;
+    }
+
+    /// Resolves when the first deadline passes; never where there is none.
+    pub(crate) async fn late(&self) {
+        match self.deadlines() {
+            Some((first, _)) => tokio::time::sleep_until(first.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives up the places whose deadline passed: their calls and readers had their time.
+    pub(crate) fn expire(&self) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.deadlines.retain(|_, deadline| *deadline > now);
+        state.doomed = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while held")
+    }
+}
+
+/// One place. Given up unfinished, the instance may hold half a call, and is doomed.
+pub(crate) struct Lease {
+    leases: Arc<Leases>,
+    key: u64,
+    deadline: Instant,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    permit: Option<Permit>,
+    finished: bool,
+}
+
+impl Lease {
+    fn new(leases: &Arc<Leases>, key: u64, deadline: Instant) -> Lease {
+        Lease { leases: leases.clone(), key, deadline, timer: None, permit: None, finished: false }
+    }
+
+    /// What tells this request from the others in the instance.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Holds the request's slot as long as the place.
+    pub(crate) fn hold(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
+    }
+
+    /// The request never began here: gives its slot back.
+    pub(crate) fn unused(mut self) -> Option<Permit> {
+        self.finished = true;
+        self.permit.take()
+    }
+
+    /// The body was read to its end.
+    pub(crate) fn finished(mut self) {
+        self.finished = true;
+    }
+
+    /// Ready when the body took too long.
+    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into()))).as_mut().poll(cx)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.leases.lock();
+        state.deadlines.remove(&self.key);
+        state.doomed |= !self.finished;
+        drop(state);
+        self.leases.stir.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const BOUNDS: Bounds = Bounds { keep: 1, max_calls: Some(3), max_concurrency: 2 };
+
+    #[test]
+    fn places_are_bounded_at_once_and_in_all() {
+        let soon = Instant::now() + Duration::from_secs(60);
+        let (leases, first) = Leases::first(soon);
+        let second = leases.reserve(&BOUNDS, soon).unwrap();
+        assert!(leases.reserve(&BOUNDS, soon).is_none(), "two at once");
+        first.finished();
+        let third = leases.reserve(&BOUNDS, soon).unwrap();
+        second.finished();
+        assert!(!leases.has_calls_left(&BOUNDS) && leases.reserve(&BOUNDS, soon).is_none(), "three in all");
+        third.finished();
+        assert!(leases.is_empty() && !leases.is_doomed());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_given_up_unfinished_dooms_the_instance_and_says_so() {
+        let (leases, first) = Leases::first(Instant::now() + Duration::from_secs(60));
+        let (_, ()) = tokio::join!(leases.stirred(), async move { drop(first) });
+        assert!(leases.is_doomed() && leases.is_empty());
+        assert!(leases.reserve(&BOUNDS, Instant::now()).is_none());
+    }
+
+    #[tokio::test]
+    async fn l30_a_place_ends_at_its_deadline_whoever_holds_it() {
+        let (leases, _held) = Leases::first(Instant::now() + Duration::from_millis(20));
+        leases.late().await;
+        leases.expire();
+        assert!(leases.is_empty() && leases.is_doomed());
+    }
+}
