@@ -6,13 +6,16 @@ use anyhow::Result;
 
 use crate::steps::{Outcome, Steps};
 use crate::workspace::Workspace;
-use crate::{command, fuzz, generate, setup, suite, tidy, tools};
+use crate::{command, fuzz, generate, setup, soak, suite, tidy, tools};
 
 /// How long fetching the advisory database may take before it counts as out of reach.
 const ADVISORIES_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time per fuzz target, seconds: enough to notice a target that no longer builds or a fault near the seeds.
 const FUZZ_SECONDS: u32 = 15;
+
+/// How long the soak lasts, minutes: two kills, and a minute after them in which memory must stay flat.
+const SOAK_MINUTES: u32 = 2;
 
 /// Crates that can be built without WASI 0.3.
 const WITHOUT_P3: [&str; 3] = ["berth-host", "berth-node", "berth-cli"];
@@ -52,6 +55,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         closing = summary.closing().to_owned();
         done(summary.verdict())
     });
+    steps.step("soak", || done(soak::run(workspace, &soak::Options::minutes(SOAK_MINUTES))));
     println!("\n{}\n{closing}", steps.table());
     steps.verdict()
 }

@@ -11,6 +11,7 @@ mod generate;
 mod guests;
 mod hello;
 mod setup;
+mod soak;
 mod steps;
 mod suite;
 mod tidy;
@@ -68,6 +69,8 @@ enum Task {
         /// Targets; without any, all of them
         targets: Vec<fuzz::Target>,
     },
+    /// Run berth under load for minutes, with updates, deletions, faults and kills, and see that nothing is lost
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -95,5 +98,6 @@ fn run(workspace: &Workspace, task: Task) -> Result<()> {
         Task::Tidy => tidy::run(workspace),
         Task::Ci => ci::run(workspace),
         Task::Fuzz { seconds, targets } => fuzz::run(workspace, seconds, &targets),
+        Task::Soak(options) => soak::run(workspace, &options),
     }
 }
