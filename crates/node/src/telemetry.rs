@@ -61,13 +61,14 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     .map_err(TelemetryError::Twice)
 }
 
-/// The filter of a verbosity. Libraries below Berth stay a step quieter: their `debug` is per packet.
+/// The filter of a verbosity. Libraries below Berth stay a step quieter: their `debug` is per packet, and wasi:http's warnings are per
+/// client that breaks off.
 fn directives(verbosity: u8, format: LogFormat) -> &'static str {
     match (verbosity, format) {
-        (0, LogFormat::Pretty) => "warn",
+        (0, LogFormat::Pretty) => "warn,wasmtime_wasi_http=error",
         (0, LogFormat::Json) | (1, _) => {
-            "warn,berth=info,berth_cli=info,berth_control=info,berth_host=info,berth_http=info,berth_node=info,berth_oci=info,\
-             berth_operator=info"
+            "warn,wasmtime_wasi_http=error,berth=info,berth_cli=info,berth_control=info,berth_host=info,berth_http=info,berth_node=info,\
+             berth_oci=info,berth_operator=info"
         }
         (2, _) => {
             "info,berth=debug,berth_cli=debug,berth_control=debug,berth_host=debug,berth_http=debug,berth_node=debug,berth_oci=debug,\
