@@ -2,14 +2,16 @@
 //!
 //! Each workload has slots of its own and a bounded queue before them. Over all of them, a workload gets a host slot only while it
 //! holds no more than what is free (a dynamic threshold: one workload alone takes at most half of the host, and there is always
-//! room for the next). Both decisions are a few atomic operations; nothing is locked.
+//! room for the next); until then it waits in the same queue. Both decisions are a few atomic operations, and nothing is locked
+//! unless somebody waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use berth_model::limits::Effective;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::time::Instant;
 
 use crate::metrics::{Gauge, WorkloadMetrics};
 
@@ -17,11 +19,14 @@ use crate::metrics::{Gauge, WorkloadMetrics};
 pub(crate) struct HostSlots {
     slots: u32,
     free: AtomicU32,
+    /// Workloads that wait for a slot: one request of each.
+    waiting: AtomicU32,
+    freed: Notify,
 }
 
 impl HostSlots {
     pub(crate) fn new(slots: u32) -> HostSlots {
-        HostSlots { slots, free: AtomicU32::new(slots) }
+        HostSlots { slots, free: AtomicU32::new(slots), waiting: AtomicU32::new(0), freed: Notify::new() }
     }
 
     /// Slots in use.
@@ -32,9 +37,40 @@ impl HostSlots {
     /// Takes a slot for a workload that holds `held` already.
     fn take(self: &Arc<Self>, held: u32) -> Option<HostSlot> {
         self.free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| fair(held, free).then(|| free - 1))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| fair(held, free).then(|| free - 1))
             .ok()
             .map(|_| HostSlot(self.clone()))
+    }
+
+    /// Tries to take one each time that one comes free.
+    ///
+    /// No slot is missed: who waits says so before it tries, and who frees one looks for waiters after (both sequentially
+    /// consistent), so either the try sees the slot or the waiter is woken.
+    async fn wait<T>(&self, mut take: impl FnMut() -> Option<T>) -> T {
+        let _waiting = Waiting::new(&self.waiting);
+        loop {
+            let freed = self.freed.notified();
+            if let Some(taken) = take() {
+                return taken;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// Counts one that waits, as long as it does.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicU32) -> Waiting<'a> {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -47,7 +83,10 @@ struct HostSlot(Arc<HostSlots>);
 
 impl Drop for HostSlot {
     fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::Relaxed);
+        self.0.free.fetch_add(1, Ordering::SeqCst);
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
+            self.0.freed.notify_waiters();
+        }
     }
 }
 
@@ -60,7 +99,7 @@ pub(crate) enum Refused {
     /// It waited as long as it may.
     #[error("too many requests: no slot came free in {} ms", .0.as_millis())]
     Waited(Duration),
-    /// The host has no slot that this workload may take.
+    /// The host had no slot that this workload may take, as long as the request might wait.
     #[error("the host is full: all its slots are taken")]
     HostFull,
     /// The workload stops.
@@ -77,21 +116,28 @@ pub(crate) struct Admission {
     queue_timeout: Duration,
     in_flight: Arc<AtomicU32>,
     queued: AtomicU32,
+    /// The one turn to wait for a slot of the host: others of the workload stand behind.
+    turn: Semaphore,
+    /// It drains: who comes now is refused.
+    stopping: AtomicBool,
     metrics: Arc<WorkloadMetrics>,
 }
 
-/// A request's right to run; its end frees the slots.
+/// A request's right to run; its end frees the slots, in the order of the fields. The workload's share must be smaller before the
+/// host's slot is free, for the waiter that is woken by that slot looks at both; and the workload's slot comes last, so that who
+/// waits for it finds the host's, and a workload that has all its slots back holds none of the host.
 pub(crate) struct Permit {
-    _slot: OwnedSemaphorePermit,
-    _host: HostSlot,
     _held: Held,
+    _host: HostSlot,
+    _slot: OwnedSemaphorePermit,
 }
 
+/// One more in flight.
 struct Held(Arc<AtomicU32>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -105,6 +151,8 @@ impl Admission {
             queue_timeout: limits.queue_timeout,
             in_flight: Arc::default(),
             queued: AtomicU32::new(0),
+            turn: Semaphore::new(1),
+            stopping: AtomicBool::new(false),
             metrics,
         }
     }
@@ -116,38 +164,74 @@ impl Admission {
 
     /// Waits for a slot, as long and in as large a queue as the limits say. Dropping the future leaves the queue.
     pub(crate) async fn admit(&self) -> Result<Permit, Refused> {
-        let slot = match self.slots.clone().try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(tokio::sync::TryAcquireError::Closed) => return Err(Refused::Stopping),
-            Err(tokio::sync::TryAcquireError::NoPermits) => self.wait().await?,
+        let (slot, place) = match self.slots.clone().try_acquire_owned() {
+            Ok(slot) => (slot, None),
+            Err(TryAcquireError::Closed) => return Err(Refused::Stopping),
+            Err(TryAcquireError::NoPermits) => self.wait().await.map(|(slot, place)| (slot, Some(place)))?,
         };
-        let held = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let held_guard = Held(self.in_flight.clone());
-        let host = self.host.take(held).ok_or(Refused::HostFull)?;
-        Ok(Permit { _slot: slot, _host: host, _held: held_guard })
+        // Who comes doesn't overtake those of its workload that wait for the host.
+        let direct = if self.turn.available_permits() > 0 { self.take_host() } else { None };
+        let (held, host) = match direct {
+            Some(taken) => taken,
+            None => self.wait_for_host(place).await?,
+        };
+        Ok(Permit { _held: held, _host: host, _slot: slot })
     }
 
-    async fn wait(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let place = Place::take(&self.queued, self.max_queued, &self.metrics.queued)
-            .ok_or(Refused::QueueFull { in_flight: self.max_in_flight, queued: self.max_queued })?;
-        let slot = tokio::time::timeout(self.queue_timeout, self.slots.clone().acquire_owned()).await;
-        drop(place);
-        match slot {
-            Ok(Ok(slot)) => Ok(slot),
+    /// Waits for one of the workload's own slots.
+    async fn wait(&self) -> Result<(OwnedSemaphorePermit, Place<'_>), Refused> {
+        if self.stopping() {
+            return Err(Refused::Stopping);
+        }
+        let place = self.place().ok_or(Refused::QueueFull { in_flight: self.max_in_flight, queued: self.max_queued })?;
+        match tokio::time::timeout_at(place.until, self.slots.clone().acquire_owned()).await {
+            Ok(Ok(slot)) => Ok((slot, place)),
             Ok(Err(_)) => Err(Refused::Stopping),
+            Err(_) if self.stopping() => Err(Refused::Stopping),
             Err(_) => Err(Refused::Waited(self.queue_timeout)),
         }
     }
 
-    /// Waits until nothing runs or waits, for `grace` at most. Says whether that came.
+    /// Waits for one of the host's slots, with what is left of the time in the queue.
+    async fn wait_for_host(&self, place: Option<Place<'_>>) -> Result<(Held, HostSlot), Refused> {
+        let place = place.or_else(|| self.place()).ok_or(Refused::HostFull)?;
+        let wait = async {
+            let _turn = self.turn.acquire().await.map_err(|_| Refused::Stopping)?;
+            Ok(self.host.wait(|| self.take_host()).await)
+        };
+        match tokio::time::timeout_at(place.until, wait).await {
+            Ok(Ok(_)) if self.slots.is_closed() => Err(Refused::Stopping),
+            Ok(taken) => taken,
+            Err(_) => Err(Refused::HostFull),
+        }
+    }
+
+    fn take_host(&self) -> Option<(Held, HostSlot)> {
+        let held = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let guard = Held(self.in_flight.clone());
+        Some((guard, self.host.take(held)?))
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        Place::take(&self.queued, self.max_queued, &self.metrics.queued, Instant::now() + self.queue_timeout)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits until nothing runs or waits, for `grace` at most. Says whether that came. Who comes meanwhile is refused.
     pub(crate) async fn drained(&self, grace: Duration) -> bool {
-        // All slots back means that nobody holds one; who asks now stands in line behind.
+        self.stopping.store(true, Ordering::Release);
+        // All slots back means that nobody holds one; those that waited for one before stand in line before this.
         tokio::time::timeout(grace, self.slots.acquire_many(self.max_in_flight)).await.is_ok()
     }
 
     /// Admits no more; those that wait are refused.
     pub(crate) fn close(&self) {
+        self.stopping.store(true, Ordering::Release);
         self.slots.close();
+        self.turn.close();
     }
 }
 
@@ -155,13 +239,15 @@ impl Admission {
 struct Place<'a> {
     queued: &'a AtomicU32,
     gauge: &'a Gauge,
+    /// When the wait is over.
+    until: Instant,
 }
 
 impl<'a> Place<'a> {
-    fn take(queued: &'a AtomicU32, max: u32, gauge: &'a Gauge) -> Option<Place<'a>> {
+    fn take(queued: &'a AtomicU32, max: u32, gauge: &'a Gauge, until: Instant) -> Option<Place<'a>> {
         queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then(|| n + 1)).ok()?;
         gauge.inc();
-        Some(Place { queued, gauge })
+        Some(Place { queued, gauge, until })
     }
 }
 
@@ -214,6 +300,59 @@ mod tests {
         assert!((50..=51).contains(&held.len()), "{}", held.len());
         assert!(modest.admit().await.is_ok());
         assert_eq!(host.in_use(), held.len() as u32);
+    }
+
+    #[tokio::test]
+    async fn l32_a_request_waits_for_a_slot_of_a_full_host() {
+        let host = Arc::new(HostSlots::new(4));
+        let (greedy, modest) = (admission(&host, 10, 1), admission(&host, 10, 1));
+        let mut held = vec![greedy.admit().await.unwrap(), greedy.admit().await.unwrap()];
+        held.extend([modest.admit().await.unwrap()]);
+        let start = Instant::now();
+        let (waits, no_room) = tokio::join!(greedy.admit(), greedy.admit());
+        assert_eq!(waits.err().zip(no_room.err()), Some((Refused::HostFull, Refused::HostFull)));
+        assert!(start.elapsed() >= Duration::from_millis(20), "one of them waited");
+        let freed = async { drop(held.remove(0)) };
+        let (waits, ()) = tokio::join!(greedy.admit(), freed);
+        assert!(waits.is_ok(), "{:?}", waits.err());
+        drop((waits, held));
+        assert_eq!((host.in_use(), greedy.load(), host.waiting.load(Ordering::SeqCst)), (0, 0, 0));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn l32_no_freed_slot_is_missed_by_those_who_wait() {
+        let host = Arc::new(HostSlots::new(4));
+        let limits = Effective { max_in_flight: 8, max_queued: 100, queue_timeout: Duration::from_secs(60), ..Effective::default() };
+        let metrics = HostMetrics::default();
+        let workloads: Vec<_> =
+            (0..4).map(|n| Arc::new(Admission::new(host.clone(), &limits, metrics.workload("default", &n.to_string())))).collect();
+        let mut clients = tokio::task::JoinSet::new();
+        for n in 0..32 {
+            let workload = workloads[n % 4].clone();
+            clients.spawn(async move {
+                for _ in 0..500 {
+                    let permit = workload.admit().await.unwrap();
+                    tokio::task::yield_now().await;
+                    drop(permit);
+                }
+            });
+        }
+        let all = tokio::time::timeout(Duration::from_secs(50), clients.join_all());
+        assert_eq!(all.await.expect("nobody waits for ever").len(), 32);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn l08_who_comes_while_a_workload_drains_is_sent_elsewhere_at_once() {
+        let a = admission(&Arc::new(HostSlots::new(10)), 2, 0);
+        let running = a.admit().await.unwrap();
+        let late = async {
+            let refused = a.admit().await.err();
+            drop(running);
+            refused
+        };
+        let (drained, refused) = tokio::join!(a.drained(Duration::from_secs(60)), late);
+        assert_eq!((drained, refused), (true, Some(Refused::Stopping)));
     }
 
     #[tokio::test]

@@ -125,7 +125,7 @@ impl Host {
     }
 
     /// Starts one workload and waits until it runs or has failed; one that failed is forgotten. An id that is taken is an error and
-    /// leaves its workload alone.
+    /// leaves its workload alone, unless that has failed: then it is replaced. A host that ends answers with an error.
     pub async fn start_workload(&self, wanted: WantedWorkload) -> Status {
         self.supervisor.start(wanted).await
     }
@@ -183,11 +183,18 @@ impl Host {
         self.supervisor.shutdown(Duration::from_secs(1)).await;
     }
 
-    /// Ends the host at once.
+    /// Ends the host at once: connections and requests are cut, workloads forgotten, and nothing starts any more.
     pub fn kill(&self) {
         if let Some(server) = self.server.lock().expect("no panic while held").take() {
             server.kill();
         }
+        self.supervisor.kill();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

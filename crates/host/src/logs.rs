@@ -1,6 +1,7 @@
 //! Logs of guests: lines with identity, bounded in number, length and rate (L44), kept per workload and followed live.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
@@ -49,13 +50,19 @@ pub struct LogLine {
 pub struct LogBook {
     lines_kept: usize,
     lines_per_second: u32,
-    workloads: RwLock<HashMap<(String, String), Arc<WorkloadLog>>>,
-    live: broadcast::Sender<Arc<LogLine>>,
+    workloads: RwLock<HashMap<(String, String), Held>>,
+    live: Arc<Live>,
+}
+
+/// A log, and how many workloads write to it: those that went by one name and overlap share it.
+struct Held {
+    log: Arc<WorkloadLog>,
+    holders: usize,
 }
 
 impl LogBook {
     pub(crate) fn new(lines_kept: usize, lines_per_second: u32) -> LogBook {
-        LogBook { lines_kept, lines_per_second, workloads: RwLock::default(), live: broadcast::channel(FOLLOW_BUFFER).0 }
+        LogBook { lines_kept, lines_per_second, workloads: RwLock::default(), live: Arc::new(Live::new()) }
     }
 
     /// The last `lines` lines of a namespace's workloads, oldest first. With a prefix: of workloads whose name is it, or begins
@@ -64,6 +71,7 @@ impl LogBook {
         let workloads = self.workloads.read().expect("no panic while held");
         let mut found: Vec<Arc<LogLine>> = workloads
             .values()
+            .map(|held| &held.log)
             .filter(|log| log.namespace == namespace && workload_prefix.is_none_or(|prefix| belongs(&log.workload, prefix)))
             .flat_map(|log| log.ring.lock().expect("no panic while held").lines.iter().cloned().collect::<Vec<_>>())
             .collect();
@@ -73,29 +81,69 @@ impl LogBook {
 
     /// Lines as they are written. A follower that falls more than 4,096 lines behind is told how many it lost.
     pub fn follow(&self) -> broadcast::Receiver<Arc<LogLine>> {
-        self.live.subscribe()
+        self.live.follow()
     }
 
-    /// The log of one workload; made when it isn't there.
+    /// The log of one workload; made when it isn't there. Whoever opens it gives it back with [`LogBook::release`].
     pub(crate) fn open(&self, namespace: &str, workload: &str) -> Arc<WorkloadLog> {
         let mut workloads = self.workloads.write().expect("no panic while held");
-        workloads
-            .entry((namespace.to_owned(), workload.to_owned()))
-            .or_insert_with(|| {
-                Arc::new(WorkloadLog {
-                    namespace: namespace.to_owned(),
-                    workload: workload.to_owned(),
-                    lines_kept: self.lines_kept,
-                    ring: Mutex::new(Ring { lines: VecDeque::new(), bucket: Bucket::full(self.lines_per_second), dropped: 0 }),
-                    live: self.live.clone(),
-                })
-            })
-            .clone()
+        let held = workloads.entry((namespace.to_owned(), workload.to_owned())).or_insert_with(|| {
+            let ring = Ring { lines: VecDeque::new(), bucket: Bucket::full(self.lines_per_second), dropped: 0 };
+            let log = WorkloadLog {
+                namespace: namespace.to_owned(),
+                workload: workload.to_owned(),
+                lines_kept: self.lines_kept,
+                ring: Mutex::new(ring),
+                live: self.live.clone(),
+            };
+            Held { log: Arc::new(log), holders: 0 }
+        });
+        held.holders += 1;
+        held.log.clone()
     }
 
-    /// Forgets the log of a workload that is gone.
-    pub(crate) fn forget(&self, namespace: &str, workload: &str) {
-        self.workloads.write().expect("no panic while held").remove(&(namespace.to_owned(), workload.to_owned()));
+    /// A workload is gone: with the last that holds it, its log goes too.
+    pub(crate) fn release(&self, log: &Arc<WorkloadLog>) {
+        let mut workloads = self.workloads.write().expect("no panic while held");
+        let key = (log.namespace.clone(), log.workload.clone());
+        if let Some(held) = workloads.get_mut(&key) {
+            held.holders -= 1;
+            if held.holders == 0 {
+                workloads.remove(&key);
+            }
+        }
+    }
+}
+
+/// Lines of all workloads as they are written. Its lock is shared by workloads, so it is taken only while somebody follows.
+struct Live {
+    lines: broadcast::Sender<Arc<LogLine>>,
+    /// Whether there may be followers. Becomes true when one comes, false when a line finds that all have left.
+    followed: AtomicBool,
+    /// Held while that is decided, so that a follower that comes isn't overlooked.
+    deciding: Mutex<()>,
+}
+
+impl Live {
+    fn new() -> Live {
+        Live { lines: broadcast::channel(FOLLOW_BUFFER).0, followed: AtomicBool::new(false), deciding: Mutex::new(()) }
+    }
+
+    fn follow(&self) -> broadcast::Receiver<Arc<LogLine>> {
+        let _deciding = self.deciding.lock().expect("no panic while held");
+        let follower = self.lines.subscribe();
+        self.followed.store(true, Ordering::Release);
+        follower
+    }
+
+    fn send(&self, line: Arc<LogLine>) {
+        if !self.followed.load(Ordering::Acquire) || self.lines.send(line).is_ok() {
+            return;
+        }
+        let _deciding = self.deciding.lock().expect("no panic while held");
+        if self.lines.receiver_count() == 0 {
+            self.followed.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -110,7 +158,7 @@ pub(crate) struct WorkloadLog {
     workload: String,
     lines_kept: usize,
     ring: Mutex<Ring>,
-    live: broadcast::Sender<Arc<LogLine>>,
+    live: Arc<Live>,
 }
 
 struct Ring {
@@ -150,7 +198,7 @@ impl WorkloadLog {
             ring.lines.pop_front();
         }
         ring.lines.push_back(line.clone());
-        let _ = self.live.send(line);
+        self.live.send(line);
     }
 }
 
@@ -220,6 +268,33 @@ mod tests {
         book.open("d", "w").write("c", None, Stream::Stdout, &"ä".repeat(MAX_LINE_BYTES));
         let line = &book.tail("d", None, 1)[0];
         assert!(line.text.len() <= MAX_LINE_BYTES && line.text.chars().all(|c| c == 'ä'));
+    }
+
+    #[test]
+    fn a_log_stays_until_the_last_workload_of_its_name_is_gone() {
+        let book = LogBook::new(10, 10);
+        let (old, new) = (book.open("d", "w"), book.open("d", "w"));
+        new.write("c", None, Stream::Stdout, "new");
+        book.release(&old);
+        assert_eq!(book.tail("d", Some("w"), 10).len(), 1);
+        book.release(&new);
+        assert!(book.tail("d", Some("w"), 10).is_empty());
+    }
+
+    #[test]
+    fn followers_get_lines_also_after_a_time_without_any() {
+        let book = LogBook::new(10, 10);
+        let log = book.open("d", "w");
+        let write = |text| log.write("c", None, Stream::Stdout, text);
+        write("nobody follows");
+        for text in ["first", "second"] {
+            let mut follower = book.follow();
+            write(text);
+            assert_eq!(follower.try_recv().unwrap().text, text);
+            drop(follower);
+            write("nobody follows");
+            assert!(!book.live.followed.load(Ordering::Relaxed));
+        }
     }
 
     #[test]

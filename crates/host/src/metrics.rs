@@ -4,6 +4,7 @@
 
 mod scrape;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -145,6 +146,22 @@ pub(crate) struct WorkloadMetrics {
 }
 
 impl WorkloadMetrics {
+    fn new(namespace: &str, workload: &str) -> WorkloadMetrics {
+        WorkloadMetrics {
+            namespace: namespace.to_owned(),
+            workload: workload.to_owned(),
+            ended: Default::default(),
+            denied: Default::default(),
+            latency: Histogram::default(),
+            in_flight: Gauge::default(),
+            queued: Gauge::default(),
+            memory_bytes: Gauge::default(),
+            cold_starts: Counter::default(),
+            reused: Counter::default(),
+            restarts: Counter::default(),
+        }
+    }
+
     pub(crate) fn ended(&self, how: Ended) {
         self.ended[how.index()].inc();
     }
@@ -205,10 +222,16 @@ pub struct WorkloadFigures {
     pub p99: Duration,
 }
 
+/// Figures of workloads of one name, which share them when they overlap: a scrape must not hold two series with equal labels.
+struct Registered {
+    metrics: Arc<WorkloadMetrics>,
+    holders: usize,
+}
+
 /// Figures of a host.
 #[derive(Default)]
 pub(crate) struct HostMetrics {
-    workloads: Mutex<Vec<Arc<WorkloadMetrics>>>,
+    workloads: Mutex<BTreeMap<(String, String), Registered>>,
     pub(crate) instances_live: Gauge,
     compiles: Counter,
     compile_time: Histogram,
@@ -222,28 +245,26 @@ impl HostMetrics {
         self.compile_time.observe(took);
     }
 
-    /// Figures for a workload that starts.
+    /// Figures for a workload that starts. Whoever asks for them gives them back with [`HostMetrics::forget`].
     pub(crate) fn workload(&self, namespace: &str, workload: &str) -> Arc<WorkloadMetrics> {
-        let metrics = Arc::new(WorkloadMetrics {
-            namespace: namespace.to_owned(),
-            workload: workload.to_owned(),
-            ended: Default::default(),
-            denied: Default::default(),
-            latency: Histogram::default(),
-            in_flight: Gauge::default(),
-            queued: Gauge::default(),
-            memory_bytes: Gauge::default(),
-            cold_starts: Counter::default(),
-            reused: Counter::default(),
-            restarts: Counter::default(),
-        });
-        self.workloads.lock().expect("no panic while held").push(metrics.clone());
-        metrics
+        let mut workloads = self.workloads.lock().expect("no panic while held");
+        let registered = workloads
+            .entry((namespace.to_owned(), workload.to_owned()))
+            .or_insert_with(|| Registered { metrics: Arc::new(WorkloadMetrics::new(namespace, workload)), holders: 0 });
+        registered.holders += 1;
+        registered.metrics.clone()
     }
 
-    /// Forgets a workload that is gone.
+    /// A workload is gone: with the last that holds them, its figures go too.
     pub(crate) fn forget(&self, metrics: &Arc<WorkloadMetrics>) {
-        self.workloads.lock().expect("no panic while held").retain(|m| !Arc::ptr_eq(m, metrics));
+        let mut workloads = self.workloads.lock().expect("no panic while held");
+        let key = (metrics.namespace.clone(), metrics.workload.clone());
+        if let Some(registered) = workloads.get_mut(&key).filter(|r| Arc::ptr_eq(&r.metrics, metrics)) {
+            registered.holders -= 1;
+            if registered.holders == 0 {
+                workloads.remove(&key);
+            }
+        }
     }
 
     pub(crate) fn figures(&self) -> Vec<WorkloadFigures> {
@@ -251,7 +272,7 @@ impl HostMetrics {
     }
 
     fn all(&self) -> Vec<Arc<WorkloadMetrics>> {
-        self.workloads.lock().expect("no panic while held").clone()
+        self.workloads.lock().expect("no panic while held").values().map(|registered| registered.metrics.clone()).collect()
     }
 }
 
@@ -294,7 +315,11 @@ mod tests {
         let text = scrape(&registry);
         assert!(text.contains(r#"berth_requests_total{namespace="default",workload="hello",ended="2xx"} 1"#), "{text}");
         assert!(text.contains(r#"berth_denials_total{namespace="default",workload="hello",what="http"} 1"#), "{text}");
+        let again = metrics.workload("default", "hello");
+        assert_eq!(scrape(&registry).matches(r#"workload="hello",ended="2xx""#).count(), 1, "one series per name");
         metrics.forget(&hello);
+        assert!(scrape(&registry).contains("hello"));
+        metrics.forget(&again);
         assert!(!scrape(&registry).contains("hello"));
     }
 }

@@ -61,6 +61,25 @@ pub struct Status {
     pub components: Vec<ComponentStatus>,
 }
 
+impl Status {
+    /// A workload that the host doesn't run, and why.
+    pub(crate) fn failed(id: &WorkloadId, namespace: &str, name: &str, reason: &str, message: &str) -> Status {
+        Status {
+            id: id.clone(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            state: State::Error,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            conflicts: Vec::new(),
+            restarts: 0,
+            ready: false,
+            took: Duration::ZERO,
+            components: Vec::new(),
+        }
+    }
+}
+
 /// One component's status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComponentStatus {

@@ -1,9 +1,15 @@
 //! The workloads of a host and their states (those of the control protocol), driven towards the wanted set (D7).
 //!
-//! One table holds every workload; whoever changes it publishes new routes before anybody else can see the change. Preparing and
-//! draining run in tasks of the control runtime, and a task that comes back finds out whether its workload is still wanted.
+//! One table holds every workload. Routes are built from it whole: at once when a workload stops, so that nothing leads to it while it
+//! drains, and by one task for all that became ready meanwhile; a workload is shown as running only when its routes are there.
+//! Preparing and draining run in tasks of the control runtime, and a task that comes back finds out whether its workload is still
+//! the one it left.
 
-use std::collections::HashMap;
+mod item;
+mod leave;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -12,14 +18,14 @@ use berth_model::event::{Event, Severity};
 use berth_model::id::WorkloadId;
 use berth_model::resource::Kind;
 use berth_model::workload::Workload;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::item::Item;
 use crate::logs::Stream;
-use crate::metrics::WorkloadMetrics;
-use crate::prepare::{PrepareError, Prepared, Preparer};
-use crate::routes::{Claimant, DEFAULT_DOMAIN, Routes};
+use crate::prepare::{Prepared, Preparer};
+use crate::routes::{DEFAULT_DOMAIN, Routes};
 use crate::status::{State, Status, WantedWorkload};
 
 /// Longest preparation: a slow registry and a large component; the operator tries again.
@@ -30,37 +36,35 @@ pub(crate) struct Supervisor {
     pub(crate) preparer: Preparer,
     pub(crate) routes: Arc<ArcSwap<Routes>>,
     items: Mutex<HashMap<WorkloadId, Item>>,
+    /// Numbers items and preparations: no two are ever taken for each other, whatever their ids.
+    serials: AtomicU64,
+    /// Wakes the task that publishes routes.
+    dirty: Notify,
     changed: watch::Sender<u64>,
     tasks: TaskTracker,
+    /// The host ends: nothing starts any more.
     stop: CancellationToken,
+    /// All grace periods are over.
+    hurry: CancellationToken,
     runtime: tokio::runtime::Handle,
-}
-
-/// One workload.
-struct Item {
-    wanted: WantedWorkload,
-    state: State,
-    reason: String,
-    message: String,
-    took: Duration,
-    prepared: Option<Arc<Prepared>>,
-    conflicts: Vec<(String, String)>,
-    metrics: Arc<WorkloadMetrics>,
-    /// Counts preparations, so that one that was overtaken is dropped.
-    attempt: u64,
 }
 
 impl Supervisor {
     pub(crate) fn new(preparer: Preparer, routes: Arc<ArcSwap<Routes>>, runtime: tokio::runtime::Handle) -> Arc<Supervisor> {
-        Arc::new(Supervisor {
+        let supervisor = Arc::new(Supervisor {
             preparer,
             routes,
             items: Mutex::default(),
+            serials: AtomicU64::new(0),
+            dirty: Notify::new(),
             changed: watch::channel(0).0,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            hurry: CancellationToken::new(),
             runtime,
-        })
+        });
+        supervisor.tasks.spawn_on(publish_when_dirty(supervisor.clone()), &supervisor.runtime);
+        supervisor
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
@@ -69,59 +73,72 @@ impl Supervisor {
 
     /// Makes `wanted` the whole set: starts what is missing, replaces what differs, stops what is not in it.
     pub(crate) fn set_wanted(self: &Arc<Self>, wanted: Vec<WantedWorkload>) {
+        let mut items = self.lock();
         if self.stop.is_cancelled() {
             return;
         }
-        let mut items = self.lock();
-        let ids: std::collections::HashSet<_> = wanted.iter().map(|w| w.id.clone()).collect();
-        let unwanted: Vec<_> =
-            items.iter().filter(|(id, item)| !ids.contains(id) && item.state != State::Stopping).map(|(id, _)| id.clone()).collect();
-        for id in unwanted {
-            self.begin_stop(&mut items, &id);
-        }
+        let ids: HashSet<&WorkloadId> = wanted.iter().map(|w| &w.id).collect();
+        let unwanted: Vec<WorkloadId> = items.keys().filter(|id| !ids.contains(id)).cloned().collect();
+        items.values_mut().filter(|item| !ids.contains(item.id())).for_each(|item| item.next = None);
+        let leaving = unwanted.iter().filter_map(|id| self.begin_stop(&mut items, id)).collect();
+        self.leave(&mut items, leaving);
         for wanted in wanted {
-            match items.get_mut(&wanted.id) {
-                None => self.begin_start(&mut items, wanted),
-                Some(item) if item.state == State::Stopping => {}
-                Some(item) if item.wanted.workload != wanted.workload => self.begin_replace(item, wanted),
-                Some(item) => {
-                    item.wanted.owner = wanted.owner;
-                    item.wanted.created = wanted.created;
+            self.want(&mut items, wanted);
+        }
+    }
+
+    fn want(self: &Arc<Self>, items: &mut HashMap<WorkloadId, Item>, wanted: WantedWorkload) {
+        match items.get_mut(&wanted.id) {
+            None => drop(self.begin_start(items, wanted)),
+            Some(item) if item.state == State::Stopping => item.next = Some(wanted),
+            Some(item) if item.wanted.workload != wanted.workload => {
+                item.edit(self.serial(), wanted);
+                self.spawn_prepare(item);
+                self.touch();
+            }
+            Some(item) => {
+                if item.reown(wanted) {
+                    self.dirty.notify_one();
                 }
             }
         }
-        self.publish(&mut items);
     }
 
     /// Starts one workload and waits until it runs or has failed. A failed one is forgotten: its id is free.
     pub(crate) async fn start(self: &Arc<Self>, wanted: WantedWorkload) -> Status {
         let id = wanted.id.clone();
+        let (namespace, name) = (wanted.workload.namespace.clone(), wanted.workload.name.clone());
+        let stopped = || Status::failed(&id, &namespace, &name, "Stopped", "the workload was stopped while it started");
         let mut changes = self.changes();
-        {
+        let born = {
             let mut items = self.lock();
-            if let Some(item) = items.get(&id) {
-                let mut status = item.status();
-                status.state = State::Error;
-                status.reason = "AlreadyExists".into();
-                status.message = format!("Workload ID [{id}] already exists");
-                return status;
+            if self.stop.is_cancelled() {
+                return Status::failed(&id, &namespace, &name, "HostStopping", "the host is stopping and starts no workload");
             }
-            self.begin_start(&mut items, wanted);
-        }
+            if let Some(item) = items.get(&id).filter(|item| item.state != State::Error) {
+                let message = format!("Workload ID [{id}] already exists");
+                return Status { state: State::Error, reason: "AlreadyExists".into(), message, ..item.status() };
+            }
+            self.begin_start(&mut items, wanted)
+        };
         loop {
-            let status = self.status(&id);
+            let status = self.lock().get(&id).filter(|item| item.born == born).map(Item::status);
             match status {
                 Some(status) if status.state == State::Starting => {}
                 Some(status) => {
                     if status.state == State::Error {
-                        self.forget(&mut self.lock(), &id);
+                        self.forget(&mut self.lock(), &id, born);
                     }
                     return status;
                 }
-                None => return gone(id),
+                None => return stopped(),
             }
-            if changes.changed().await.is_err() {
-                return gone(id);
+            let changed = tokio::select! {
+                changed = changes.changed() => changed.is_ok(),
+                () = self.stop.cancelled() => false,
+            };
+            if !changed {
+                return stopped();
             }
         }
     }
@@ -129,10 +146,9 @@ impl Supervisor {
     /// Stops one workload: out of the routes at once, gone when its requests are done. None: there is no such workload.
     pub(crate) fn stop(self: &Arc<Self>, id: &WorkloadId) -> Option<Status> {
         let mut items = self.lock();
-        if items.get(id)?.state != State::Stopping {
-            self.begin_stop(&mut items, id);
-            self.publish(&mut items);
-        }
+        items.get_mut(id)?.next = None;
+        let leaving = self.begin_stop(&mut items, id);
+        self.leave(&mut items, leaving.into_iter().collect());
         items.get(id).map(Item::status)
     }
 
@@ -146,172 +162,109 @@ impl Supervisor {
         all
     }
 
-    /// Stops all workloads and waits for their tasks, for `grace` at most.
-    pub(crate) async fn shutdown(self: &Arc<Self>, grace: Duration) {
-        self.stop.cancel();
-        {
-            let mut items = self.lock();
-            let ids: Vec<_> = items.iter().filter(|(_, i)| i.state != State::Stopping).map(|(id, _)| id.clone()).collect();
-            ids.iter().for_each(|id| self.begin_stop(&mut items, id));
-            self.publish(&mut items);
-        }
-        self.tasks.close();
-        let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkloadId, Item>> {
         self.items.lock().expect("no panic while held")
     }
 
-    fn begin_start(self: &Arc<Self>, items: &mut HashMap<WorkloadId, Item>, wanted: WantedWorkload) {
-        let metrics = self.preparer.shared.metrics.workload(&wanted.workload.namespace, &wanted.workload.name);
-        let item = Item {
-            wanted: wanted.clone(),
-            state: State::Starting,
-            reason: String::new(),
-            message: String::new(),
-            took: Duration::ZERO,
-            prepared: None,
-            conflicts: Vec::new(),
-            metrics,
-            attempt: 1,
-        };
-        self.spawn_prepare(wanted.id.clone(), &item);
-        items.insert(wanted.id, item);
-        self.touch();
+    fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Prepares the new form beside the old one, which serves until then.
-    fn begin_replace(self: &Arc<Self>, item: &mut Item, wanted: WantedWorkload) {
-        item.wanted = wanted;
-        item.attempt += 1;
-        if item.prepared.is_none() {
-            item.state = State::Starting;
+    /// Starts a workload in place of one that has its id and serves no more. Returns what tells the new one from it.
+    fn begin_start(self: &Arc<Self>, items: &mut HashMap<WorkloadId, Item>, wanted: WantedWorkload) -> u64 {
+        let (namespace, name) = (&wanted.workload.namespace, &wanted.workload.name);
+        // Opened before the old one's are let go, so that one name keeps its log and its figures.
+        let metrics = self.preparer.shared.metrics.workload(namespace, name);
+        let log = self.preparer.logs.open(namespace, name);
+        let item = Item::new(self.serial(), wanted, metrics, log);
+        let born = item.born;
+        self.spawn_prepare(&item);
+        if let Some(old) = items.insert(item.id().clone(), item) {
+            self.release(&old);
         }
-        self.spawn_prepare(item.wanted.id.clone(), item);
         self.touch();
+        born
     }
 
-    fn spawn_prepare(self: &Arc<Self>, id: WorkloadId, item: &Item) {
-        let (me, workload, metrics, attempt) = (self.clone(), item.wanted.workload.clone(), item.metrics.clone(), item.attempt);
+    /// Prepares the wanted form, beside the one that serves.
+    fn spawn_prepare(self: &Arc<Self>, item: &Item) {
+        let (me, id, attempt) = (self.clone(), item.id().clone(), item.attempt);
+        let (workload, log, metrics) = (item.wanted.workload.clone(), item.log.clone(), item.metrics.clone());
         self.tasks.spawn_on(
             async move {
                 let start = Instant::now();
-                let log = me.preparer.logs.open(&workload.namespace, &workload.name);
                 let prepare = tokio::time::timeout(PREPARE_TIMEOUT, me.preparer.prepare(&workload, &log, &metrics));
                 let result = tokio::select! {
                     result = prepare => result,
                     () = me.stop.cancelled() => return,
                 };
-                me.prepared(&id, attempt, &workload, start.elapsed(), result);
-            },
-            &self.runtime,
-        );
-    }
-
-    fn prepared(
-        self: &Arc<Self>,
-        id: &WorkloadId,
-        attempt: u64,
-        workload: &Workload,
-        took: Duration,
-        result: Result<Result<Prepared, PrepareError>, tokio::time::error::Elapsed>,
-    ) {
-        let mut items = self.lock();
-        let Some(item) = items.get_mut(id).filter(|i| i.attempt == attempt && i.state != State::Stopping) else { return };
-        let (reason, message) = match result {
-            Ok(Ok(prepared)) => {
-                let old = item.prepared.replace(Arc::new(prepared));
-                (item.state, item.reason, item.message, item.took) = (State::Running, String::new(), String::new(), took);
-                self.publish(&mut items);
-                drop(items);
-                self.drain(old);
-                tracing::info!(namespace = workload.namespace, workload = workload.name, took_ms = took.as_millis(), "workload ready");
-                return;
-            }
-            Ok(Err(error)) => (error.reason(), error.to_string()),
-            Err(_) => ("StartTimeout", format!("was not ready in {} s", PREPARE_TIMEOUT.as_secs())),
-        };
-        // What serves goes on serving: a broken replacement takes nothing away.
-        if item.prepared.is_none() {
-            item.state = State::Error;
-        }
-        (item.reason, item.message, item.took) = (reason.to_owned(), message.clone(), took);
-        self.touch();
-        drop(items);
-        self.preparer.logs.open(&workload.namespace, &workload.name).write("", None, Stream::Host, &message);
-        self.event(workload, Severity::Warning, reason, message);
-    }
-
-    fn begin_stop(self: &Arc<Self>, items: &mut HashMap<WorkloadId, Item>, id: &WorkloadId) {
-        let Some(item) = items.get_mut(id) else { return };
-        item.state = State::Stopping;
-        item.attempt += 1;
-        let prepared = item.prepared.take();
-        let (me, id) = (self.clone(), id.clone());
-        let grace = self.preparer.config.drain_grace;
-        self.tasks.spawn_on(
-            async move {
-                if let Some(http) = prepared.as_ref().and_then(|p| p.http.as_ref()) {
-                    if !http.admission.drained(grace).await {
-                        tracing::warn!(workload = %id, "requests were still running when the workload's grace period ended");
+                let took = start.elapsed();
+                match result {
+                    Ok(Ok(prepared)) => me.prepared(&id, attempt, prepared, took),
+                    Ok(Err(error)) => me.failed(&id, attempt, (error.reason(), error.to_string()), took),
+                    Err(_) => {
+                        let message = format!("was not ready in {} s", PREPARE_TIMEOUT.as_secs());
+                        me.failed(&id, attempt, ("StartTimeout", message), took);
                     }
-                    http.admission.close();
                 }
-                let mut items = me.lock();
-                me.forget(&mut items, &id);
             },
             &self.runtime,
         );
-        self.touch();
     }
 
-    fn forget(&self, items: &mut HashMap<WorkloadId, Item>, id: &WorkloadId) {
-        if let Some(item) = items.remove(id) {
-            self.preparer.shared.metrics.forget(&item.metrics);
-            self.preparer.logs.forget(&item.wanted.workload.namespace, &item.wanted.workload.name);
+    fn prepared(&self, id: &WorkloadId, attempt: u64, prepared: Prepared, took: Duration) {
+        let mut items = self.lock();
+        let Some(item) = current(&mut items, id, attempt) else { return };
+        item.prepared(prepared, took);
+        self.dirty.notify_one();
+    }
+
+    fn failed(&self, id: &WorkloadId, attempt: u64, (reason, message): (&str, String), took: Duration) {
+        let workload = {
+            let mut items = self.lock();
+            let Some(item) = current(&mut items, id, attempt) else { return };
+            item.failed(reason, &message, took);
+            item.log.write("", None, Stream::Host, &message);
+            item.wanted.workload.clone()
+        };
+        self.touch();
+        self.event(&workload, Severity::Warning, reason, message);
+    }
+
+    fn forget(&self, items: &mut HashMap<WorkloadId, Item>, id: &WorkloadId, born: u64) {
+        if items.get(id).is_some_and(|item| item.born == born)
+            && let Some(item) = items.remove(id)
+        {
+            self.release(&item);
             self.touch();
         }
     }
 
-    /// Lets the requests of a replaced form finish.
-    fn drain(self: &Arc<Self>, old: Option<Arc<Prepared>>) {
-        let Some(http) = old.and_then(|p| p.http.clone()) else { return };
-        let grace = self.preparer.config.drain_grace;
-        self.tasks.spawn_on(
-            async move {
-                let _ = http.admission.drained(grace).await;
-                http.admission.close();
-            },
-            &self.runtime,
-        );
+    fn release(&self, item: &Item) {
+        self.preparer.shared.metrics.forget(&item.metrics);
+        self.preparer.logs.release(&item.log);
     }
 
-    /// Swaps in the routes of what runs, and tells who claims what another holds.
-    fn publish(&self, items: &mut HashMap<WorkloadId, Item>) {
-        let mut ids = Vec::new();
-        let mut claimants = Vec::new();
-        for (id, item) in items.iter() {
-            let http = item.prepared.as_ref().and_then(|p| p.http.as_ref()).filter(|_| item.state == State::Running);
-            let Some(workload) = http else { continue };
-            ids.push(id.clone());
-            claimants.push(Claimant {
-                owner: item.wanted.owner.clone(),
-                created: item.wanted.created,
-                domains: item.wanted.workload.http.as_ref().map(|h| h.domains.clone()).unwrap_or_default(),
-                workload: workload.clone(),
-            });
+    /// Swaps in the routes of what runs, and tells who claims what another holds. Forms that were replaced begin to drain.
+    fn publish(self: &Arc<Self>, items: &mut HashMap<WorkloadId, Item>) {
+        let mut replaced = Vec::new();
+        for item in items.values_mut().filter(|item| item.incoming.is_some()) {
+            replaced.extend(item.promote());
+            let workload = &item.wanted.workload;
+            tracing::info!(namespace = workload.namespace, workload = workload.name, took_ms = item.took.as_millis(), "workload ready");
         }
-        let (routes, conflicts) = Routes::build(&claimants);
+        let (claiming, claimants): (Vec<_>, Vec<_>) = items.values_mut().filter_map(|i| i.claimant().map(|c| (i, c))).unzip();
+        let (routes, lost) = Routes::build(&claimants);
         self.routes.store(Arc::new(routes));
-        for (id, claimant) in ids.iter().zip(&claimants) {
-            let Some(item) = items.get_mut(id) else { continue };
-            item.conflicts = conflicts
-                .iter()
-                .filter(|c| Arc::ptr_eq(&c.target, &claimant.workload))
-                .map(|c| (c.domain.clone().unwrap_or_else(|| DEFAULT_DOMAIN.to_owned()), c.winner.clone()))
-                .collect();
+        let mut conflicts = HashMap::<_, Vec<(String, String)>>::new();
+        for conflict in lost {
+            let domain = conflict.domain.unwrap_or_else(|| DEFAULT_DOMAIN.to_owned());
+            conflicts.entry(Arc::as_ptr(&conflict.target)).or_default().push((domain, conflict.winner));
         }
+        for (item, claimant) in claiming.into_iter().zip(&claimants) {
+            item.conflicts = conflicts.remove(&Arc::as_ptr(&claimant.workload)).unwrap_or_default();
+        }
+        replaced.iter().for_each(|form| self.drain(form));
         self.touch();
     }
 
@@ -333,37 +286,17 @@ impl Supervisor {
     }
 }
 
-fn gone(id: WorkloadId) -> Status {
-    Status {
-        id,
-        namespace: String::new(),
-        name: String::new(),
-        state: State::Error,
-        reason: "Stopped".into(),
-        message: "the workload was stopped while it started".into(),
-        conflicts: Vec::new(),
-        restarts: 0,
-        ready: false,
-        took: Duration::ZERO,
-        components: Vec::new(),
-    }
+/// The workload that a preparation was for, unless it was overtaken: by an edit, a stop, or another workload of its id.
+fn current<'a>(items: &'a mut HashMap<WorkloadId, Item>, id: &WorkloadId, attempt: u64) -> Option<&'a mut Item> {
+    items.get_mut(id).filter(|item| item.attempt == attempt)
 }
 
-impl Item {
-    fn status(&self) -> Status {
-        let claims = self.wanted.workload.http.as_ref().map_or(0, |h| h.domains.len().max(1));
-        Status {
-            id: self.wanted.id.clone(),
-            namespace: self.wanted.workload.namespace.clone(),
-            name: self.wanted.workload.name.clone(),
-            state: self.state,
-            reason: self.reason.clone(),
-            message: self.message.clone(),
-            conflicts: self.conflicts.clone(),
-            restarts: 0,
-            ready: self.state == State::Running && (claims == 0 || self.conflicts.len() < claims),
-            took: self.took,
-            components: self.prepared.as_ref().map(|p| p.components.clone()).unwrap_or_default(),
+/// Publishes routes once for all workloads that became ready since the last time: a start of many builds few tables.
+async fn publish_when_dirty(supervisor: Arc<Supervisor>) {
+    loop {
+        tokio::select! {
+            () = supervisor.dirty.notified() => supervisor.publish(&mut supervisor.lock()),
+            () = supervisor.stop.cancelled() => return,
         }
     }
 }

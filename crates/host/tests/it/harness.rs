@@ -245,3 +245,34 @@ pub async fn keep_asking(addr: SocketAddr, domain: &'static str, path: &'static 
     };
     futures::future::join_all((0..clients).map(|_| client())).await;
 }
+
+/// Asks like [`keep_asking`] and counts the answers by status.
+pub async fn count_answers(
+    addr: SocketAddr,
+    domain: &'static str,
+    path: &'static str,
+    clients: usize,
+    stop: CancellationToken,
+) -> BTreeMap<u16, u32> {
+    let client = async || {
+        let mut counts = BTreeMap::<u16, u32>::new();
+        while !stop.is_cancelled() {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let connection = tokio::spawn(connection);
+            for _ in 0..20 {
+                let mut get = request("GET", path);
+                get.headers_mut().insert("host", domain.parse().unwrap());
+                let answer = within(read(within(sender.send_request(get)).await.unwrap())).await.unwrap();
+                *counts.entry(answer.status.as_u16()).or_default() += 1;
+            }
+            connection.abort();
+        }
+        counts
+    };
+    let mut all = BTreeMap::<u16, u32>::new();
+    for counts in futures::future::join_all((0..clients).map(|_| client())).await {
+        counts.into_iter().for_each(|(status, n)| *all.entry(status).or_default() += n);
+    }
+    all
+}

@@ -1,13 +1,15 @@
 //! The life of workloads: what can't start says why, what stops finishes, and the wanted set is reached.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use berth_host::State;
+use berth_host::{State, Status, WantedWorkload};
 use berth_model::image::ImageRef;
 use http::StatusCode;
+use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Bench, wanted, workload, workload_of};
+use crate::harness::{Bench, count_answers, wanted, within, workload, workload_of};
 
 async fn refused(bench: &Bench, image: &Path) -> (String, String) {
     let status = bench.host.start_workload(wanted(workload_of("bad", ImageRef::File(image.to_owned()), &[]))).await;
@@ -144,9 +146,213 @@ async fn l37_replicas_of_one_component_compile_it_once() {
     bench.host.set_wanted(set.collect());
     bench.eventually("all run", || bench.host.statuses().iter().filter(|s| s.ready).count() == 5).await;
     assert_eq!(bench.metric("berth_compiles_total", ""), 1.0);
-    for _ in 0..20 {
+    // Replicas are drawn, so that one of five gets none of 100 requests about once in a thousand million times.
+    for _ in 0..100 {
         bench.get("/").await;
     }
     let figures = bench.host.figures();
     assert!(figures.iter().all(|f| f.requests > 0), "each replica gets requests: {figures:?}");
+}
+
+/// The only workload's status.
+fn only(bench: &Bench) -> Option<Status> {
+    let mut all = bench.host.statuses();
+    assert!(all.len() <= 1, "{all:?}");
+    all.pop()
+}
+
+fn missing(name: &str, domains: &[&str]) -> WantedWorkload {
+    wanted(workload_of(name, ImageRef::File("/nowhere/missing.wasm".into()), domains))
+}
+
+#[tokio::test]
+async fn l08_a_rolling_update_under_load_refuses_nobody() {
+    let bench = Bench::start();
+    let replica = |name: &str| {
+        let mut replica = wanted(workload(name, "p2-hello", &["r"]));
+        replica.owner = "default/r".into();
+        replica
+    };
+    let ready = |names: [&str; 2]| {
+        let statuses = bench.host.statuses();
+        statuses.len() == 2 && statuses.iter().zip(names).all(|(status, name)| status.ready && status.name == name)
+    };
+    bench.host.set_wanted(vec![replica("r0"), replica("r1")]);
+    bench.eventually("both replicas serve", || ready(["r0", "r1"])).await;
+    let stop = CancellationToken::new();
+    let roll = async {
+        for _ in 0..10 {
+            for (pair, rest) in [(["r1", "r2"], "r1"), (["r0", "r1"], "r1")] {
+                bench.host.set_wanted(vec![replica(rest)]);
+                bench.host.set_wanted(pair.map(replica).into());
+                bench.eventually("the next replica serves", || ready(pair)).await;
+            }
+        }
+        stop.cancel();
+    };
+    let (answers, ()) = tokio::join!(count_answers(bench.host.http_addr(), "r", "/", 8, stop.clone()), roll);
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [&200], "{answers:?}");
+}
+
+#[tokio::test]
+async fn l12_an_edit_of_domains_takes_effect_with_its_image_or_not_at_all() {
+    let bench = Bench::start();
+    let of = |guest: &str, domain: &str| vec![wanted(workload("w", guest, &[domain]))];
+    bench.host.set_wanted(of("p2", "old"));
+    bench.eventually("it serves", || only(&bench).is_some_and(|s| s.ready)).await;
+
+    bench.host.set_wanted(of("p2-no-http", "new"));
+    bench.eventually("the failure is told", || only(&bench).is_some_and(|s| s.reason == "NoHttpExport")).await;
+    assert_eq!(bench.get_from("old", "/").await.headers["x-guest"], "p2");
+    assert_eq!(bench.get_from("new", "/").await.status, StatusCode::NOT_FOUND);
+
+    let mut without = missing("w", &[]);
+    without.workload.http = None;
+    bench.host.set_wanted(vec![without]);
+    bench.eventually("the failure is told", || only(&bench).is_some_and(|s| s.reason == "ImagePullFailed")).await;
+    bench.run(workload("other", "p2-hello", &["other"])).await;
+    assert_eq!(bench.get_from("old", "/").await.status, StatusCode::OK);
+    assert_eq!(bench.get_from("new", "/").await.status, StatusCode::NOT_FOUND, "what claims nothing doesn't claim the default");
+    let id = "default-w".parse().unwrap();
+    assert!(bench.host.status(&id).unwrap().ready);
+
+    bench.host.set_wanted(of("p3", "new"));
+    bench.eventually("the edit serves", || bench.host.status(&id).is_some_and(|s| s.reason.is_empty())).await;
+    assert_eq!(bench.get_from("new", "/").await.headers["x-guest"], "p3");
+    assert_eq!(bench.get_from("old", "/").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn l12_a_host_that_is_its_own_alias_is_one_claim() {
+    let bench = Bench::start();
+    bench.run(workload("first", "p2-hello", &["a", "a"])).await;
+    let second = bench.run(workload("second", "p2-hello", &["a", "b", "a"])).await;
+    let second = bench.host.status(&second.id).unwrap();
+    assert_eq!(second.conflicts, [("a".to_owned(), "default/first".to_owned())]);
+    assert!(second.ready, "b leads to it");
+}
+
+#[tokio::test]
+async fn l06_a_workload_that_is_wanted_again_while_it_stops_starts_again() {
+    let bench = Bench::start();
+    let set = || vec![wanted(workload("w", "p2", &[]))];
+    bench.host.set_wanted(set());
+    bench.eventually("it serves", || only(&bench).is_some_and(|s| s.ready)).await;
+    for again in [true, false] {
+        let slow = bench.get("/sleep?ms=800");
+        let change = async {
+            bench.eventually("it runs", || bench.host.in_flight() == 1).await;
+            bench.host.set_wanted(Vec::new());
+            assert_eq!(only(&bench).unwrap().state, State::Stopping);
+            bench.host.set_wanted(set());
+            assert_eq!(only(&bench).unwrap().state, State::Stopping, "first it finishes its request");
+            if !again {
+                bench.host.set_wanted(Vec::new());
+            }
+        };
+        let (slow, ()) = tokio::join!(slow, change);
+        assert_eq!(slow.status, StatusCode::OK);
+        if again {
+            bench.eventually("it serves again", || only(&bench).is_some_and(|s| s.ready)).await;
+        } else {
+            bench.eventually("it is gone", || only(&bench).is_none()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn l44_a_workload_applied_again_under_its_name_keeps_its_log_when_the_old_one_goes() {
+    let bench = Bench::start();
+    let of = |id: &str, domain: &str| WantedWorkload { id: id.parse().unwrap(), ..wanted(workload("w", "p2", &[domain])) };
+    bench.host.set_wanted(vec![of("uid-1", "one")]);
+    bench.eventually("it serves", || only(&bench).is_some_and(|s| s.ready)).await;
+    let slow = bench.get_from("one", "/sleep?ms=1500");
+    let change = async {
+        bench.eventually("it runs", || bench.host.in_flight() == 1).await;
+        bench.host.set_wanted(vec![of("uid-2", "two")]);
+        bench.eventually("the new one serves", || bench.host.statuses().iter().any(|s| s.ready)).await;
+        assert_eq!(bench.get_from("two", "/log?lines=1").await.status, StatusCode::OK);
+        assert_eq!(bench.host.statuses().len(), 2, "the old one still stops");
+        assert_eq!(bench.host.figures().len(), 1, "one series per name");
+    };
+    let (slow, ()) = tokio::join!(slow, change);
+    assert_eq!(slow.status, StatusCode::OK);
+    bench.eventually("the old one is gone", || bench.host.statuses().len() == 1).await;
+    assert!(!bench.host.logs().tail("default", Some("w"), 100).is_empty());
+    assert_eq!(bench.metric("berth_requests_total", r#"workload="w",ended="2xx""#), 2.0);
+    bench.host.set_wanted(Vec::new());
+    bench.eventually("both are gone", || bench.host.statuses().is_empty()).await;
+    assert!(bench.host.figures().is_empty() && bench.host.logs().tail("default", None, 100).is_empty());
+}
+
+#[tokio::test]
+async fn l34_what_runs_past_the_grace_period_is_cut() {
+    let bench = Bench::with(|config| config.drain_grace = Duration::from_millis(200));
+    for guest in ["p2", "p3"] {
+        bench.run_guest(guest).await;
+        let start = Instant::now();
+        let slow = bench.get("/sleep?ms=60000");
+        let stop = async {
+            bench.eventually("it runs", || bench.host.in_flight() == 1).await;
+            bench.host.stop_workload(&format!("default-{guest}").parse().unwrap()).unwrap();
+        };
+        let (slow, ()) = tokio::join!(slow, stop);
+        assert!(slow.status.is_server_error() && start.elapsed() < Duration::from_secs(20), "{slow:?}");
+        bench.eventually("it is gone", || bench.host.statuses().is_empty() && bench.host.in_flight() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn l34_an_edit_cuts_the_requests_of_the_old_form_after_the_grace_period() {
+    let bench = Bench::with(|config| config.drain_grace = Duration::from_millis(200));
+    let of = |guest: &str| vec![wanted(workload("w", guest, &[]))];
+    bench.host.set_wanted(of("p2"));
+    bench.eventually("p2 serves", || only(&bench).is_some_and(|s| s.ready)).await;
+    let slow = bench.get("/sleep?ms=60000");
+    let edit = async {
+        bench.eventually("it runs", || bench.host.in_flight() == 1).await;
+        bench.host.set_wanted(of("p3"));
+    };
+    let (slow, ()) = tokio::join!(slow, edit);
+    assert!(slow.status.is_server_error(), "{slow:?}");
+    assert_eq!(bench.get("/").await.headers["x-guest"], "p3");
+}
+
+#[tokio::test]
+async fn a_failed_workload_is_replaced_by_one_that_is_started_under_its_id() {
+    let bench = Bench::start();
+    bench.host.set_wanted(vec![missing("w", &[])]);
+    bench.eventually("it failed", || only(&bench).is_some_and(|s| s.state == State::Error)).await;
+    bench.run(workload("w", "p2-hello", &[])).await;
+    assert_eq!(bench.get("/").await.status, StatusCode::OK);
+    assert_eq!(bench.host.figures().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_has_ended_starts_nothing_and_says_so() {
+    let (drained, killed) = (Bench::start(), Bench::start());
+    killed.run_guest("p2-hello").await;
+    drained.host.drain(Duration::from_secs(1)).await;
+    killed.host.kill();
+    for bench in [drained, killed] {
+        assert!(bench.host.statuses().is_empty());
+        let status = within(bench.host.start_workload(wanted(workload("late", "p2-hello", &[])))).await;
+        assert_eq!((status.state, status.reason.as_str()), (State::Error, "HostStopping"));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_dropped_leaves_no_task_behind() {
+    let bench = Bench::start();
+    bench.run_guest("p2").await;
+    bench.host.set_wanted(vec![wanted(workload("p2", "p2", &[])), missing("broken", &[])]);
+    let Bench { host, events } = bench;
+    drop(host);
+    let gone = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        while Arc::strong_count(&events) > 1 {
+            tick.tick().await;
+        }
+    };
+    within(gone).await;
 }
