@@ -1,15 +1,24 @@
 //! A component as its guests see it: who it is, and what it may do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use berth_model::event::{Event, EventSink, Severity};
 use berth_model::grants::Grants;
 use berth_model::limits::Effective;
 use berth_model::resource::Kind;
+use tokio::sync::Semaphore;
 
 use crate::limiter::MemoryBudget;
-use crate::logs::WorkloadLog;
+use crate::logs::{Stream, WorkloadLog};
 use crate::metrics::{HostMetrics, WorkloadMetrics};
+
+/// Longest message of an event, bytes; the rest is cut.
+const MAX_MESSAGE_BYTES: usize = 1 << 10;
+/// Denials and failures per second that a workload may have told; more are counted (L44).
+const TOLD_PER_SECOND: f64 = 5.0;
+/// Denials and failures told at once after a quiet time.
+const TOLD_AT_ONCE: f64 = 20.0;
 
 /// What all components of a host share.
 pub(crate) struct Shared {
@@ -30,12 +39,29 @@ pub(crate) struct Component {
     pub(crate) limits: Effective,
     pub(crate) log: Arc<WorkloadLog>,
     pub(crate) metrics: Arc<WorkloadMetrics>,
+    /// Name lookups that may run.
+    pub(crate) lookups: Arc<Semaphore>,
+    /// Shared by the workload's components.
+    pub(crate) voice: Arc<Voice>,
     pub(crate) host: Arc<Shared>,
 }
 
 impl Component {
-    /// Records something that a person should look at, on the component's workload.
-    pub(crate) fn warn(&self, reason: &str, message: String) {
+    /// Records something that a person should look at, on the component's workload; false, and only counted, when the workload
+    /// has had as much told as it may for now. What goes with it, log lines above all, should go untold too then.
+    pub(crate) fn warn(&self, reason: &str, message: String) -> bool {
+        let Some(untold) = self.voice.speak(Instant::now()) else { return false };
+        if untold > 0 {
+            let summary = format!("{untold} more denials and failures of this workload were counted and not told");
+            self.log.write(&self.name, None, Stream::Host, &summary);
+            self.record(reason, summary);
+        }
+        self.record(reason, message);
+        true
+    }
+
+    fn record(&self, reason: &str, mut message: String) {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
         self.host.events.record(Event {
             time: jiff::Timestamp::now(),
             severity: Severity::Warning,
@@ -46,5 +72,82 @@ impl Component {
             message,
             count: 1,
         });
+    }
+}
+
+/// How often a workload's denials and failures are told: a guest decides how often they happen, and must not decide how much of
+/// the host's log and memory they take.
+pub(crate) struct Voice(Mutex<Breath>);
+
+struct Breath {
+    tokens: f64,
+    filled: Instant,
+    untold: u64,
+}
+
+impl Voice {
+    pub(crate) fn new() -> Arc<Voice> {
+        Arc::new(Voice(Mutex::new(Breath { tokens: TOLD_AT_ONCE, filled: Instant::now(), untold: 0 })))
+    }
+
+    /// Whether one more may be told, and how many before it were not.
+    fn speak(&self, now: Instant) -> Option<u64> {
+        let mut breath = self.0.lock().expect("no panic while held");
+        let passed = now.saturating_duration_since(breath.filled).as_secs_f64();
+        breath.tokens = (breath.tokens + passed * TOLD_PER_SECOND).min(TOLD_AT_ONCE);
+        breath.filled = now;
+        if breath.tokens < 1.0 {
+            breath.untold += 1;
+            return None;
+        }
+        breath.tokens -= 1.0;
+        Some(std::mem::take(&mut breath.untold))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::logs::LogBook;
+
+    struct Nowhere;
+
+    impl EventSink for Nowhere {
+        fn record(&self, _: Event) {}
+    }
+
+    /// A component that is granted nothing, and the log that it writes to.
+    pub(crate) fn component() -> (Arc<Component>, LogBook) {
+        let logs = LogBook::new(1000, 1000);
+        let metrics = Arc::new(HostMetrics::default());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
+        let component = Component {
+            namespace: "default".into(),
+            workload: "test".into(),
+            name: "test".into(),
+            environment: Vec::new(),
+            grants: Grants::default(),
+            limits: Effective::default(),
+            log: logs.open("default", "test"),
+            metrics: metrics.workload("default", "test"),
+            lookups: crate::egress::lookup::bound(),
+            voice: Voice::new(),
+            host: Arc::new(Shared { memory: Arc::new(MemoryBudget::new(1 << 30)), metrics, events: Arc::new(Nowhere), tls }),
+        };
+        (Arc::new(component), logs)
+    }
+
+    #[test]
+    fn l44_a_workload_has_a_few_failures_told_a_second_and_the_rest_summed_up() {
+        let voice = Voice::new();
+        let start = Instant::now();
+        let told = (0..1000).filter(|_| voice.speak(start).is_some()).count();
+        assert_eq!(told, 20);
+        assert_eq!(voice.speak(start + Duration::from_secs(1)), Some(980));
+        assert_eq!(voice.speak(start + Duration::from_secs(1)), Some(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_http::{ServerLimits, TlsConfig};
@@ -86,11 +86,46 @@ impl Default for HostConfig {
     }
 }
 
-/// Three quarters of the machine's memory: the rest is for the host itself, compiles and the page cache.
+/// Three quarters of the memory that the process may use, of the machine's or its cgroup's, whichever is less: the rest is for the
+/// host itself, compiles and the page cache.
 fn default_memory_budget() -> u64 {
     let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     });
-    total.map_or(2 << 30, |kib| kib * 1024 / 4 * 3)
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let machine = total.map_or(u64::MAX, |kib| kib.saturating_mul(1024));
+    let usable = cgroup_memory(&groups, Path::new("/sys/fs/cgroup")).map_or(machine, |group| group.min(machine));
+    if usable == u64::MAX { 2 << 30 } else { usable / 4 * 3 }
+}
+
+/// The least `memory.max` of the process's cgroup (v2) and those around it, bytes. `groups` is the text of `/proc/self/cgroup`,
+/// `root` where the hierarchy is mounted; in a container both begin at the container's own group.
+fn cgroup_memory(groups: &str, root: &Path) -> Option<u64> {
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let own = Path::new(own.trim_start_matches('/'));
+    let limit = |group: &Path| std::fs::read_to_string(root.join(group).join("memory.max")).ok()?.trim().parse::<u64>().ok();
+    own.ancestors().filter_map(limit).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tightest_cgroup_around_the_process_bounds_the_memory_budget() {
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().join("system.slice/berth.service");
+        std::fs::create_dir_all(&own).unwrap();
+        let groups = "1:name=systemd:/elsewhere\n0::/system.slice/berth.service\n";
+        assert_eq!(cgroup_memory(groups, root.path()), None);
+        std::fs::write(own.join("memory.max"), "max\n").unwrap();
+        assert_eq!(cgroup_memory(groups, root.path()), None);
+        std::fs::write(root.path().join("system.slice/memory.max"), "536870912\n").unwrap();
+        assert_eq!(cgroup_memory(groups, root.path()), Some(512 << 20));
+        std::fs::write(own.join("memory.max"), "268435456\n").unwrap();
+        assert_eq!(cgroup_memory(groups, root.path()), Some(256 << 20));
+        assert_eq!(cgroup_memory("0::/\n", root.path()), None);
+        assert_eq!(cgroup_memory("", root.path()), None);
+    }
 }

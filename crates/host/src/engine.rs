@@ -11,13 +11,20 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use crate::config::HostConfig;
 use crate::egress;
 use crate::guest::Guest;
+use crate::limiter::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
-/// Memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back.
+/// Most memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
-/// The same for tables.
+/// The same for each table.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// The same for stacks; without it, zeroing them costs more than the request.
 const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// What all pooled instances of all engines keep while they are unused, at most: one part in this many of the memory budget.
+const KEEP_RESIDENT_PART: u64 = 4;
+/// Tables that a component instance has on average, for which the pool has room.
+const TABLES_PER_SLOT: u32 = 2;
+/// Slots that keep the pages of the component they last served, per engine, before slots are taken from others.
+const WARM_SLOTS: u32 = 100;
 /// Freed slots are given back to the kernel in batches of this many.
 const DECOMMIT_BATCH: usize = 16;
 /// Core instances per component instance that the pool has room for: a Rust component has three or four.
@@ -108,21 +115,27 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
 fn pool(config: &HostConfig) -> PoolingAllocationConfig {
     // Warm instances live beside those in flight, so there is room for twice the slots.
     let instances = config.slots.saturating_mul(2);
+    let keep = Keep::of(config);
     let cores = instances.saturating_mul(CORE_INSTANCES_PER_SLOT);
     let mut p = PoolingAllocationConfig::new();
     p.pagemap_scan(Enabled::Auto)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
-        .async_stack_keep_resident(STACK_KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(keep.memory)
+        .table_keep_resident(keep.table)
+        .async_stack_keep_resident(keep.stack)
+        .max_unused_warm_slots(WARM_SLOTS.min(instances))
         .decommit_batch_size(DECOMMIT_BATCH)
         .total_component_instances(instances)
         .total_core_instances(cores)
         .total_memories(instances)
-        .total_tables(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(TABLES_PER_SLOT))
         .total_stacks(instances)
         .total_gc_heaps(instances.min(1000))
         .max_tables_per_module(MAX_TABLES_PER_MODULE)
         .max_memories_per_module(MAX_MEMORIES_PER_MODULE)
+        // No component takes more of the pool than this, so that one can't starve the others.
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
         .max_memory_size(4 << 30)
         .table_elements(config.limits.table_elements.max(20_000) as usize)
         .max_core_instance_size(MAX_CORE_INSTANCE_BYTES)
@@ -130,12 +143,38 @@ fn pool(config: &HostConfig) -> PoolingAllocationConfig {
     p
 }
 
+/// What a slot keeps resident while no instance uses it, bytes.
+///
+/// After a peak every slot that was used keeps its share, and nothing gives it back; so the shares are sized for all slots: slots of
+/// one engine x engines x (memory + tables + stack) is at most a quarter of the memory budget. With the defaults, 2,000 slots in each
+/// of two engines, a budget of 36 GiB keeps the full 2 MiB of memory and 192 KiB of tables and stack; 12 GiB keep 590 KiB and 192 KiB;
+/// 1 GiB keeps 32 KiB and 32 KiB.
+struct Keep {
+    memory: usize,
+    table: usize,
+    stack: usize,
+}
+
+impl Keep {
+    fn of(config: &HostConfig) -> Keep {
+        let engines = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
+        let slots = u64::from(config.slots.saturating_mul(2).max(1)) * engines;
+        let share = usize::try_from(config.memory_budget_bytes / KEEP_RESIDENT_PART / slots).unwrap_or(usize::MAX);
+        let pages = |bytes: usize| bytes & !4095;
+        let stack = pages(STACK_KEEP_RESIDENT_BYTES.min(share / 4));
+        let table = pages(TABLE_KEEP_RESIDENT_BYTES.min(share / 8));
+        let memory = pages(KEEP_RESIDENT_BYTES.min(share - stack - table * TABLES_PER_SLOT as usize));
+        Keep { memory, table, stack }
+    }
+}
+
 fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // Name lookups are granted name by name, which the stock implementation can't do.
+    // Name lookups are granted name by name and sockets are counted, which the stock implementation can't do.
     linker.allow_shadowing(true);
     egress::names::link_p2(linker)?;
+    egress::sockets::link_p2(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -146,6 +185,7 @@ fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
     linker.allow_shadowing(true);
     egress::names::link_p3(linker)?;
+    egress::sockets::link_p3(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -179,6 +219,23 @@ impl Drop for Ticker {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l31_what_unused_slots_keep_is_at_most_a_quarter_of_the_budget() {
+        for (budget, slots) in [(64 << 20, 1000), (1 << 30, 1000), (12 << 30, 1000), (64 << 30, 1000), (1 << 30, 1), (0, 10_000)] {
+            let config = HostConfig { memory_budget_bytes: budget, slots, ..HostConfig::default() };
+            let keep = Keep::of(&config);
+            let each = (keep.memory + 2 * keep.table + keep.stack) as u64;
+            let engines = if config.wasi_p3 { 2 } else { 1 };
+            assert!(each * u64::from(slots) * 2 * engines <= budget / 4, "{budget} {slots}");
+            assert!(keep.memory <= 2 << 20 && (budget < 1 << 30 || keep.memory >= 32 << 10), "{budget} {slots}: {}", keep.memory);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a store holds for its guest: WASI's contexts, the way out, its limits and its deadline.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
@@ -10,17 +10,25 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::component::Component;
+use crate::egress::Asker;
 use crate::egress::http::Outgoing;
 use crate::egress::names::Lookups;
-use crate::egress::sockets;
 use crate::limiter::Limiter;
 use crate::logs::Stream;
 use crate::request_id::RequestId;
 use crate::stdio::GuestOutput;
 use crate::turn;
 
-/// Resources that a guest may hold in its table at once (L31).
-const MAX_RESOURCES: usize = 100_000;
+/// Resources of WASI that a guest may hold at once (L31). A request takes about ten, and as many for each it sends.
+const MAX_RESOURCES: usize = 4096;
+/// Handles that a guest may hold at once, its own resources among them (L31).
+const MAX_HANDLES: usize = 16_384;
+/// Tasks, streams, futures and the like of WASI 0.3 in one store at once (L31). A request takes some fifteen.
+#[cfg(feature = "wasi-p3")]
+const MAX_CONCURRENT: usize = 16_384;
+/// Bytes of the header fields that a guest makes, as they lie in memory: their text and 72 bytes for each (L31). The largest head that
+/// the ingress takes by default, 64 KiB of 100 fields, has room with a third to spare.
+const FIELDS_BYTES: usize = 96 << 10;
 /// Bytes that one call may copy out of the guest into the host (L31).
 const HOSTCALL_BYTES: usize = 16 << 20;
 /// Random bytes per call (L31).
@@ -42,8 +50,9 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     /// When a guest that computes is cut.
     pub(crate) deadline: Instant,
-    component: Arc<Component>,
-    request: Arc<Mutex<Option<RequestId>>>,
+    asker: Arc<Asker>,
+    /// Where unfinished lines wait; empty until the guest's WASI is made.
+    outputs: Vec<GuestOutput>,
 }
 
 impl Guest {
@@ -51,22 +60,25 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         component.host.metrics.instances_live.inc();
+        let asker = Asker::new(component.clone(), request);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES);
         Guest {
             table,
             wasi: None,
-            http: WasiHttpCtx::new(),
-            outgoing: Outgoing::new(component.clone()),
-            lookups: Lookups::new(component.clone()),
+            http,
+            outgoing: Outgoing::new(asker.clone()),
+            lookups: Lookups::new(asker.clone()),
             limiter: Limiter::new(&component.limits, component.host.memory.clone(), component.metrics.clone()),
             deadline,
-            component: component.clone(),
-            request: Arc::new(Mutex::new(request)),
+            asker,
+            outputs: Vec::new(),
         }
     }
 
     /// Makes a reused store ready for its next request.
     pub(crate) fn renew(&mut self, request: Option<RequestId>, deadline: Instant) {
-        *self.request.lock().expect("no panic while held") = request;
+        self.turn_to(request);
         self.deadline = deadline;
         self.outgoing.set_deadline(deadline);
     }
@@ -74,7 +86,13 @@ impl Guest {
     /// Says whose request the guest works for.
     #[cfg(feature = "wasi-p3")]
     pub(crate) fn set_request(&mut self, request: Option<RequestId>) {
-        *self.request.lock().expect("no panic while held") = request;
+        self.turn_to(request);
+    }
+
+    /// A line that the last request left unfinished is its own.
+    fn turn_to(&self, request: Option<RequestId>) {
+        self.outputs.iter().for_each(GuestOutput::end_line);
+        self.asker.serves(request);
     }
 
     /// Cuts the guest at `cut` while it computes; what it asks of others may take until `outgoing`.
@@ -87,34 +105,38 @@ impl Guest {
     /// Two views of distinct fields at once, for name lookups.
     pub(crate) fn sockets_and_lookups(&mut self) -> (WasiSocketsCtxView<'_>, &mut Lookups) {
         if self.wasi.is_none() {
-            self.wasi = Some(Box::new(self.build_wasi()));
+            let wasi = self.build_wasi();
+            self.wasi = Some(Box::new(wasi));
         }
         let wasi = self.wasi.as_mut().expect("made above");
         (WasiSocketsCtxView { ctx: wasi.sockets(), table: &mut self.table }, &mut self.lookups)
     }
 
-    fn build_wasi(&self) -> WasiCtx {
-        let output = |stream| GuestOutput::new(self.component.log.clone(), self.component.name.clone(), self.request.clone(), stream);
+    /// Without sockets: each of them is allowed by itself, in `egress::sockets`.
+    fn build_wasi(&mut self) -> WasiCtx {
+        let output = |stream| GuestOutput::new(self.asker.clone(), stream);
+        let (stdout, stderr) = (output(Stream::Stdout), output(Stream::Stderr));
+        self.outputs = vec![stdout.clone(), stderr.clone()];
         let mut builder = WasiCtxBuilder::new();
-        builder.stdout(output(Stream::Stdout)).stderr(output(Stream::Stderr)).max_random_size(MAX_RANDOM_BYTES);
-        for (key, value) in &self.component.environment {
+        builder.stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM_BYTES).allow_ip_name_lookup(true);
+        for (key, value) in &self.asker.component.environment {
             builder.env(key, value);
         }
-        sockets::allow(&mut builder, self.component.clone(), self.lookups.resolved());
         builder.build()
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.component.host.metrics.instances_live.dec();
+        self.asker.component.host.metrics.instances_live.dec();
     }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if self.wasi.is_none() {
-            self.wasi = Some(Box::new(self.build_wasi()));
+            let wasi = self.build_wasi();
+            self.wasi = Some(Box::new(wasi));
         }
         WasiCtxView { ctx: self.wasi.as_mut().expect("made above"), table: &mut self.table }
     }
@@ -133,6 +155,11 @@ pub(crate) fn store(engine: &Engine, component: &Arc<Component>, request: Option
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(MAX_HANDLES);
+    #[cfg(feature = "wasi-p3")]
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(MAX_CONCURRENT);
+    }
     store.epoch_deadline_callback(|store| {
         if Instant::now() >= store.data().deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::YieldCustom(1, turn::next())) }
     });

@@ -8,8 +8,12 @@ use wasmtime::ResourceLimiter;
 
 use crate::metrics::WorkloadMetrics;
 
-/// Core instances, memories and tables of one store; far above what componentized interpreters use (some tens).
-const MAX_ITEMS: usize = 256;
+/// Core instances of one component; componentized interpreters have some tens.
+pub(crate) const MAX_CORE_INSTANCES: u32 = 128;
+/// Linear memories of one component; nearly all have one.
+pub(crate) const MAX_MEMORIES: u32 = 32;
+/// Tables of one component.
+pub(crate) const MAX_TABLES: u32 = 64;
 
 /// Linear memory of all instances of a host together.
 pub(crate) struct MemoryBudget {
@@ -61,12 +65,15 @@ pub(crate) struct Limiter {
     budget: Arc<MemoryBudget>,
     metrics: Arc<WorkloadMetrics>,
     hit: Option<Hit>,
+    /// What was allowed last, until it is known to have failed: bytes and elements.
+    last_memory: u64,
+    last_table: u32,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: &Effective, budget: Arc<MemoryBudget>, metrics: Arc<WorkloadMetrics>) -> Limiter {
         let (memory_bytes, table_elements) = (limits.memory_bytes, limits.table_elements);
-        Limiter { memory_bytes, table_elements, memory_used: 0, table_used: 0, budget, metrics, hit: None }
+        Limiter { memory_bytes, table_elements, memory_used: 0, table_used: 0, budget, metrics, hit: None, last_memory: 0, last_table: 0 }
     }
 
     /// The limit that was hit, if one was.
@@ -76,7 +83,12 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.last_memory = 0;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The memory's own bound, none of ours.
+            return Ok(false);
+        }
         let more = desired.saturating_sub(current) as u64;
         if self.memory_used.saturating_add(more) > self.memory_bytes {
             self.hit = Some(Hit::Memory(self.memory_bytes));
@@ -87,31 +99,62 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         self.memory_used += more;
+        self.last_memory = more;
         self.metrics.memory_bytes.add(more as i64);
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if !was_allowed(&error) {
+            return Ok(());
+        }
+        let more = std::mem::take(&mut self.last_memory);
+        self.memory_used -= more;
+        self.budget.give_back(more);
+        self.metrics.memory_bytes.add(-(more as i64));
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.last_table = 0;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let more = u32::try_from(desired.saturating_sub(current)).unwrap_or(u32::MAX);
         if self.table_used.saturating_add(more) > self.table_elements {
             self.hit = Some(Hit::Table(self.table_elements));
             return Ok(false);
         }
         self.table_used += more;
+        self.last_table = more;
         Ok(true)
     }
 
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if was_allowed(&error) {
+            self.table_used -= std::mem::take(&mut self.last_table);
+        }
+        Ok(())
+    }
+
     fn instances(&self) -> usize {
-        MAX_ITEMS
+        MAX_CORE_INSTANCES as usize
     }
 
     fn tables(&self) -> usize {
-        MAX_ITEMS
+        MAX_TABLES as usize
     }
 
     fn memories(&self) -> usize {
-        MAX_ITEMS
+        MAX_MEMORIES as usize
     }
+}
+
+/// Whether growth that failed had been asked for before. Wasmtime also reports growth that it refuses unasked, beyond what the type of
+/// a memory can have; undoing an earlier growth for that would let a guest take memory that nobody counts. What fails otherwise stays
+/// counted until the store ends.
+fn was_allowed(error: &wasmtime::Error) -> bool {
+    error.to_string().ends_with("maximum size exceeded")
 }
 
 impl Drop for Limiter {
@@ -164,5 +207,40 @@ mod tests {
         assert!(store.table_growing(0, 10, None).unwrap());
         assert!(!store.table_growing(10, 11, None).unwrap());
         assert_eq!(store.hit(), Some(Hit::Table(10)));
+    }
+
+    #[test]
+    fn l31_growth_that_fails_after_it_was_allowed_is_not_counted() {
+        let budget = Arc::new(MemoryBudget::new(1 << 30));
+        let mut store = limiter(100, budget.clone());
+        assert!(store.memory_growing(0, 60, None).unwrap());
+        assert!(store.memory_growing(60, 100, None).unwrap());
+        for _ in 0..2 {
+            // One failure undoes one growth, even if it is reported again.
+            store.memory_grow_failed(wasmtime::format_err!("Memory maximum size exceeded")).unwrap();
+        }
+        assert_eq!(budget.used_bytes(), 60);
+        assert!(store.memory_growing(60, 100, None).unwrap());
+        assert!(store.table_growing(0, 10, None).unwrap());
+        store.table_grow_failed(wasmtime::format_err!("Table maximum size exceeded")).unwrap();
+        assert!(store.table_growing(0, 10, None).unwrap());
+        assert_eq!(store.hit(), None);
+    }
+
+    #[test]
+    fn a_memory_that_reaches_its_own_maximum_hits_no_limit_of_the_host() {
+        let mut store = limiter(100, Arc::new(MemoryBudget::new(1 << 30)));
+        assert!(!store.memory_growing(0, 200, Some(64)).unwrap());
+        assert!(!store.table_growing(0, 200, Some(5)).unwrap());
+        assert_eq!(store.hit(), None);
+    }
+
+    #[test]
+    fn l31_growth_that_was_never_asked_for_undoes_nothing() {
+        let budget = Arc::new(MemoryBudget::new(1 << 30));
+        let mut store = limiter(100, budget.clone());
+        assert!(store.memory_growing(0, 60, None).unwrap());
+        store.memory_grow_failed(wasmtime::format_err!("memory growth exceeds memory type's limits")).unwrap();
+        assert_eq!(budget.used_bytes(), 60);
     }
 }

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, HostSlots};
 use crate::compile::{CompileError, Compiler};
-use crate::component::{Component, Shared};
+use crate::component::{Component, Shared, Voice};
 use crate::config::HostConfig;
-use crate::engine::{Engines, Flavor};
-use crate::intake::{self, HttpExport, Inspection, NotAComponent};
+use crate::egress;
+use crate::engine::Engines;
+use crate::intake::{HttpExport, Inspection, NotAComponent};
 use crate::invoke::{Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
 use crate::metrics::WorkloadMetrics;
@@ -59,8 +60,8 @@ pub(crate) enum PrepareError {
         "component {component} needs WASI 0.3 ({import}), which this host does not run: start it without --no-wasi-p3, or build the component for WASI 0.2"
     )]
     P3Off { component: String, import: String },
-    #[error("component {component}: {source}")]
-    Compile { component: String, source: CompileError },
+    #[error("component {component}: compiling failed: {message}")]
+    Compile { component: String, message: String },
     #[error(
         "component {component} imports {}, and nothing provides that: neither this host nor a component of the workload",
         imports.join(", ")
@@ -91,6 +92,16 @@ fn exported(found: &[(String, Vec<String>)]) -> String {
 }
 
 impl PrepareError {
+    fn of_compile(error: CompileError, spec: &workload::Component) -> PrepareError {
+        let component = spec.name.clone();
+        match error {
+            CompileError::NotAComponent(source) => PrepareError::Intake { component, image: spec.image.to_string(), source },
+            CompileError::P3Off(import) => PrepareError::P3Off { component, import },
+            CompileError::MissingImport(imports) => PrepareError::MissingImport { component, imports },
+            CompileError::Failed(message) => PrepareError::Compile { component, message },
+        }
+    }
+
     /// Why, in one CamelCase word.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -115,6 +126,14 @@ struct Linked {
     status: ComponentStatus,
 }
 
+/// What the components of a workload share.
+struct Whole<'a> {
+    workload: &'a Workload,
+    log: &'a Arc<WorkloadLog>,
+    metrics: &'a Arc<WorkloadMetrics>,
+    voice: Arc<Voice>,
+}
+
 impl Preparer {
     pub(crate) async fn prepare(
         &self,
@@ -123,9 +142,10 @@ impl Preparer {
         metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Prepared, PrepareError> {
         check_supported(workload)?;
+        let whole = Whole { workload, log, metrics, voice: Voice::new() };
         let mut linked = Vec::with_capacity(workload.components.len());
         for component in &workload.components {
-            linked.push(self.link(workload, component, log, metrics).await?);
+            linked.push(self.link(&whole, component).await?);
         }
         let components = linked.iter().map(|l| l.status.clone()).collect();
         let http = match &workload.http {
@@ -135,38 +155,20 @@ impl Preparer {
         Ok(Prepared { http, components })
     }
 
-    async fn link(
-        &self,
-        workload: &Workload,
-        spec: &workload::Component,
-        log: &Arc<WorkloadLog>,
-        metrics: &Arc<WorkloadMetrics>,
-    ) -> Result<Linked, PrepareError> {
+    async fn link(&self, whole: &Whole<'_>, spec: &workload::Component) -> Result<Linked, PrepareError> {
         let component = || spec.name.clone();
         let artifact = self
             .source
             .fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref())
             .await
             .map_err(|source| PrepareError::Fetch { component: component(), source })?;
-        let inspection = intake::inspect(&artifact.bytes).map_err(|source| PrepareError::Intake {
-            component: component(),
-            image: spec.image.to_string(),
-            source,
-        })?;
-        let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
-        let Some(set) = self.engines.get(flavor) else {
-            let import = inspection.imports.iter().chain(&inspection.exports).find(|n| n.contains("@0.3")).cloned();
-            return Err(PrepareError::P3Off { component: component(), import: import.unwrap_or_default() });
-        };
-        check_imports(&spec.name, &inspection)?;
-        let (compiled, cached) = self
-            .compiler
-            .compile(&artifact.digest, artifact.bytes, flavor, set)
-            .await
-            .map_err(|source| PrepareError::Compile { component: component(), source })?;
+        let compiled = self.compiler.compile(&artifact.digest, artifact.bytes, &self.engines, missing).await;
+        let (compiled, cached) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
+        let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
+        let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: component(), message: format!("{error:#}") };
         let pre = set.linker.instantiate_pre(&compiled.component).map_err(link_error)?;
-        let identity = self.identity(workload, spec, log, metrics);
+        let identity = self.identity(whole, spec);
         let entry = match inspection.http() {
             Some(export) => Some(Entry {
                 component: identity,
@@ -187,22 +189,18 @@ impl Preparer {
         Ok(Linked { name: component(), inspection, entry, status })
     }
 
-    fn identity(
-        &self,
-        workload: &Workload,
-        spec: &workload::Component,
-        log: &Arc<WorkloadLog>,
-        metrics: &Arc<WorkloadMetrics>,
-    ) -> Arc<Component> {
+    fn identity(&self, whole: &Whole<'_>, spec: &workload::Component) -> Arc<Component> {
         Arc::new(Component {
-            namespace: workload.namespace.as_str().into(),
-            workload: workload.name.as_str().into(),
+            namespace: whole.workload.namespace.as_str().into(),
+            workload: whole.workload.name.as_str().into(),
             name: spec.name.as_str().into(),
             environment: spec.resources.environment.clone().into_iter().collect(),
             grants: spec.resources.grants.clone(),
             limits: spec.resources.limits.over(&self.config.limits),
-            log: log.clone(),
-            metrics: metrics.clone(),
+            log: whole.log.clone(),
+            metrics: whole.metrics.clone(),
+            lookups: egress::lookup::bound(),
+            voice: whole.voice.clone(),
             host: self.shared.clone(),
         })
     }
@@ -238,13 +236,17 @@ fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
     if !workload.volumes.is_empty() || workload.components.iter().any(|c| !c.resources.mounts.is_empty()) {
         return Err(PrepareError::Unsupported("this host mounts no volumes: leave spec.volumes and volumeMounts out"));
     }
+    if workload.components.iter().any(|c| !c.resources.grants.loopback_ports.is_empty()) {
+        return Err(PrepareError::Unsupported(
+            "this host opens no ports of its loopback under host.wasmcloud.internal: leave allowedHostLoopbackPorts out, and let the component use an address such as 127.0.0.1:5432 that allowedHosts names",
+        ));
+    }
     Ok(())
 }
 
-/// Refuses imports that nothing provides before anything is compiled.
-fn check_imports(component: &str, inspection: &Inspection) -> Result<(), PrepareError> {
-    let missing: Vec<String> = inspection.imports.iter().filter(|import| !provided(import)).cloned().collect();
-    if missing.is_empty() { Ok(()) } else { Err(PrepareError::MissingImport { component: component.to_owned(), imports: missing }) }
+/// Imports that nothing provides: known before anything is compiled.
+fn missing(inspection: &Inspection) -> Vec<String> {
+    inspection.imports.iter().filter(|import| !provided(import)).cloned().collect()
 }
 
 fn provided(import: &str) -> bool {

@@ -9,10 +9,10 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::logs::{MAX_LINE_BYTES, Stream, WorkloadLog};
-use crate::request_id::RequestId;
+use crate::egress::Asker;
+use crate::logs::{MAX_LINE_BYTES, Stream};
 
-/// Bytes a guest may write at once.
+/// Bytes a guest may write at once; it comes back for the rest, and others get their turn between.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// One output of one instance. Never blocks: lines beyond the workload's rate are counted and dropped.
@@ -22,17 +22,23 @@ pub(crate) struct GuestOutput {
 }
 
 struct Lines {
-    log: Arc<WorkloadLog>,
-    component: Arc<str>,
-    request: Arc<Mutex<Option<RequestId>>>,
+    asker: Arc<Asker>,
     stream: Stream,
     /// The line that has not ended yet.
     partial: Mutex<Vec<u8>>,
 }
 
 impl GuestOutput {
-    pub(crate) fn new(log: Arc<WorkloadLog>, component: Arc<str>, request: Arc<Mutex<Option<RequestId>>>, stream: Stream) -> GuestOutput {
-        GuestOutput { lines: Arc::new(Lines { log, component, request, stream, partial: Mutex::default() }) }
+    pub(crate) fn new(asker: Arc<Asker>, stream: Stream) -> GuestOutput {
+        GuestOutput { lines: Arc::new(Lines { asker, stream, partial: Mutex::default() }) }
+    }
+
+    /// Ends the line that has not ended, for what follows is another request's.
+    pub(crate) fn end_line(&self) {
+        let partial = std::mem::take(&mut *self.lines.partial.lock().expect("no panic while held"));
+        if !partial.is_empty() {
+            self.lines.emit(&partial);
+        }
     }
 }
 
@@ -50,9 +56,9 @@ impl Lines {
     }
 
     fn emit(&self, line: &[u8]) {
-        let request = self.request.lock().expect("no panic while held").as_ref().map(ToString::to_string);
         let text = String::from_utf8_lossy(line);
-        self.log.write(&self.component, request, self.stream, text.trim_end_matches('\r'));
+        let component = &self.asker.component;
+        component.log.write(&component.name, self.asker.request(), self.stream, text.trim_end_matches('\r'));
     }
 }
 
@@ -109,8 +115,9 @@ impl OutputStream for GuestOutput {
 
 impl AsyncWrite for GuestOutput {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.lines.write(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let taken = &bytes[..bytes.len().min(WRITE_BYTES)];
+        self.lines.write(taken);
+        Poll::Ready(Ok(taken.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -119,5 +126,21 @@ impl AsyncWrite for GuestOutput {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn l44_one_write_takes_no_more_than_a_turn_is_worth() {
+        let (component, _logs) = crate::component::tests::component();
+        let mut output = GuestOutput::new(Asker::new(component, None), Stream::Stdout);
+        let huge = vec![b'\n'; 16 << 20];
+        let taken = std::future::poll_fn(|cx| Pin::new(&mut output).poll_write(cx, &huge)).await.unwrap();
+        assert_eq!(taken, WRITE_BYTES);
+        let taken = std::future::poll_fn(|cx| Pin::new(&mut output).poll_write(cx, b"last")).await.unwrap();
+        assert_eq!(taken, 4);
     }
 }

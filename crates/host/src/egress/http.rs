@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use berth_model::grants::{LOOPBACK_NAME, Reach};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http_body::{Body, Frame, SizeHint};
@@ -20,29 +21,33 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::{Denied, deny};
+use super::lookup::{MAX_NAME_BYTES, lookup};
+use super::permit::Permit;
+use super::{Asker, Denied};
 use crate::component::Component;
 use crate::invoke::guard::AbortOnDrop;
 
-/// Time to resolve and connect, where the guest asks for no other.
+/// Time to wait for a turn, resolve and connect, where the guest asks for no other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a body that cross between guest and host at once (L31).
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
+/// What a guest is told that asks for the host's own loopback by its reserved name.
+const NO_LOOPBACK: &str = "this host opens no ports under that name; use an address such as 127.0.0.1:5432 that allowedHosts names";
 
 type Processed = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Processed), Error>;
 
 /// The way out of one store, for WASI 0.2 and 0.3 alike.
 pub(crate) struct Outgoing {
-    component: Arc<Component>,
+    asker: Arc<Asker>,
     deadline: Instant,
 }
 
 impl Outgoing {
-    pub(crate) fn new(component: Arc<Component>) -> Outgoing {
-        Outgoing { component, deadline: Instant::now() }
+    pub(crate) fn new(asker: Arc<Asker>) -> Outgoing {
+        Outgoing { asker, deadline: Instant::now() }
     }
 
     /// The deadline that outgoing requests share with the one that makes them.
@@ -67,10 +72,10 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _processed: Processed,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let component = self.component.clone();
+        let asker = self.asker.clone();
         let deadline = tokio::time::Instant::from_std(self.deadline);
         Box::new(async move {
-            let send = send(&component, request, options);
+            let send = send(&asker, request, options);
             tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout))
         })
     }
@@ -88,15 +93,14 @@ fn destination(uri: &http::Uri) -> Result<Destination, Error> {
     let tls = uri.scheme() == Some(&Scheme::HTTPS);
     let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-    if host.is_empty() { Err(Error::HttpRequestUriInvalid) } else { Ok(Destination { host, port, tls }) }
+    if host.is_empty() || host.len() > MAX_NAME_BYTES { Err(Error::HttpRequestUriInvalid) } else { Ok(Destination { host, port, tls }) }
 }
 
-async fn send(component: &Component, mut request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
+async fn send(asker: &Asker, mut request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
     let to = destination(request.uri())?;
-    let addresses = permitted(component, &to).await?;
-    let connect_timeout = options.as_ref().and_then(|o| o.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
-    let stream =
-        tokio::time::timeout(connect_timeout, connect(component, &to, &addresses)).await.unwrap_or(Err(Error::ConnectionTimeout))?;
+    let limit = options.as_ref().and_then(|o| o.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
+    let opened = tokio::time::timeout(limit, open(asker, &to, Instant::now() + limit)).await;
+    let (stream, permit) = opened.unwrap_or(Err(Error::ConnectionTimeout))?;
     // The request line of HTTP/1.1 holds a path; the authority is in Host.
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
@@ -112,28 +116,44 @@ async fn send(component: &Component, mut request: http::Request<WasiBody>, optio
         None => sender.send_request(request).await?,
     };
     let between = options.as_ref().and_then(|o| o.between_bytes_timeout);
-    let response = response.map(|body| ResponseBody { body, between, timer: None, _guard: guard }.boxed_unsync());
+    let response = response.map(|body| ResponseBody { body, between, timer: None, _guard: guard, _permit: permit }.boxed_unsync());
     Ok((response, Box::new(async { Ok(()) })))
 }
 
-/// The addresses of the destination that the grants lead to; an error, told, when there is none.
-async fn permitted(component: &Component, to: &Destination) -> Result<Vec<SocketAddr>, Error> {
+/// A connection to where the grants lead, and the right to hold it.
+async fn open(asker: &Asker, to: &Destination, until: Instant) -> Result<(Box<dyn Io>, Permit), Error> {
+    let reach = decide(asker, to)?;
+    let permit = Permit::take(asker).await.ok_or(Error::ConnectionLimitReached)?;
+    let addresses = permitted(asker, to, reach).await?;
+    Ok((connect(&asker.component, to, &addresses, until).await?, permit))
+}
+
+/// How far the grants lead; an error, told, when nowhere.
+fn decide(asker: &Asker, to: &Destination) -> Result<Reach, Error> {
     let scheme = if to.tls { "https" } else { "http" };
-    let Some(reach) = component.grants.http_decision(scheme, &to.host, to.port) else {
+    asker.component.grants.http_decision(scheme, &to.host, to.port).ok_or_else(|| {
         let url = format!("{scheme}://{}:{}", to.host, to.port);
-        let message = format!("request to {url} denied: add \"{}\" to the component's localResources.allowedHosts", to.host);
-        deny(component, Denied::Http, message);
-        return Err(Error::HttpRequestDenied);
+        let way = if to.host == LOOPBACK_NAME {
+            NO_LOOPBACK.to_owned()
+        } else {
+            format!("add \"{}\" to the component's localResources.allowedHosts", to.host)
+        };
+        asker.deny(Denied::Http, &format!("request to {url} denied: {way}"));
+        Error::HttpRequestDenied
+    })
+}
+
+/// The addresses of the destination that are within reach; an error, told, when it has only others.
+async fn permitted(asker: &Asker, to: &Destination, reach: Reach) -> Result<Vec<SocketAddr>, Error> {
+    let found: Vec<IpAddr> = match to.host.parse::<IpAddr>() {
+        Ok(ip) => vec![ip],
+        Err(_) => {
+            let found = lookup(&asker.component, &to.host).await;
+            found.ok_or_else(|| Error::DnsError { rcode: Some("name not found".into()), info_code: None })?
+        }
     };
-    let found: Vec<SocketAddr> = match to.host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, to.port)],
-        Err(_) => tokio::net::lookup_host((to.host.as_str(), to.port))
-            .await
-            .map_err(|_| Error::DnsError { rcode: Some("name not found".into()), info_code: None })?
-            .take(MAX_ADDRESSES)
-            .collect(),
-    };
-    let (good, bad): (Vec<_>, Vec<_>) = found.into_iter().partition(|addr| reach.permits(addr.ip()));
+    let found = found.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, to.port));
+    let (good, bad): (Vec<_>, Vec<_>) = found.partition(|addr| reach.permits(addr.ip()));
     if let (true, Some(addr)) = (good.is_empty(), bad.first()) {
         let message = format!(
             "request to {} denied: it resolves to {}, which only an entry that names the host exactly can lead to; add \"{}\" to allowedHosts",
@@ -141,7 +161,7 @@ async fn permitted(component: &Component, to: &Destination) -> Result<Vec<Socket
             addr.ip(),
             to.host
         );
-        deny(component, Denied::Http, message);
+        asker.deny(Denied::Http, &message);
         return Err(Error::DestinationIpProhibited);
     }
     Ok(good)
@@ -151,10 +171,14 @@ async fn permitted(component: &Component, to: &Destination) -> Result<Vec<Socket
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-async fn connect(component: &Component, to: &Destination, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, Error> {
+/// Connects to the first address that answers; each gets an equal share of the time that is left, so that one which swallows
+/// everything doesn't take the others' chance.
+async fn connect(component: &Component, to: &Destination, addresses: &[SocketAddr], until: Instant) -> Result<Box<dyn Io>, Error> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for addr in addresses {
-        match TcpStream::connect(addr).await {
+    for (tried, addr) in addresses.iter().enumerate() {
+        let share = until.saturating_duration_since(Instant::now()) / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        match tokio::time::timeout(share, TcpStream::connect(addr)).await.unwrap_or_else(|_| Err(timed_out())) {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
                 return if to.tls { handshake(component, to, stream).await } else { Ok(Box::new(stream)) };
@@ -162,7 +186,11 @@ async fn connect(component: &Component, to: &Destination, addresses: &[SocketAdd
             Err(error) => last = error,
         }
     }
-    Err(if last.kind() == std::io::ErrorKind::ConnectionRefused { Error::ConnectionRefused } else { Error::Connect(last) })
+    Err(match last.kind() {
+        std::io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+        std::io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+        _ => Error::Connect(last),
+    })
 }
 
 async fn handshake(component: &Component, to: &Destination, stream: TcpStream) -> Result<Box<dyn Io>, Error> {
@@ -177,6 +205,7 @@ struct ResponseBody {
     between: Option<Duration>,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
     _guard: AbortOnDrop,
+    _permit: Permit,
 }
 
 impl Body for ResponseBody {
@@ -199,5 +228,30 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_leaves_the_next_its_chance() {
+        let (component, _logs) = crate::component::tests::component();
+        // A listener whose queue is full answers nobody.
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let full = full.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(silent)).await {
+            waiting.push(stream);
+        }
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = Destination { host: "two.example.com".into(), port: 80, tls: false };
+        let addresses = [silent, good.local_addr().unwrap()];
+        let start = Instant::now();
+        assert!(connect(&component, &to, &addresses, start + Duration::from_secs(1)).await.is_ok());
+        assert!(start.elapsed() >= Duration::from_millis(400), "the first was tried");
     }
 }

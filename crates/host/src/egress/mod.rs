@@ -2,11 +2,18 @@
 //! denied, and a denial names the grant that would allow it (L39).
 
 pub(crate) mod http;
+pub(crate) mod lookup;
 pub(crate) mod names;
+pub(crate) mod permit;
 pub(crate) mod sockets;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::sync::Semaphore;
 
 use crate::component::Component;
 use crate::logs::Stream;
+use crate::request_id::RequestId;
 
 /// What a guest tried without being granted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +37,36 @@ impl Denied {
     }
 }
 
-/// Makes a denial seen: a log line, an event and a counter.
-pub(crate) fn deny(component: &Component, what: Denied, message: String) {
-    component.metrics.denied(what);
-    component.log.write(&component.name, None, Stream::Host, &message);
-    component.warn("Denied", format!("component {}: {message}", component.name));
+/// A guest as its ways out see it: whose it is, the request it serves, and the connections it holds.
+pub(crate) struct Asker {
+    pub(crate) component: Arc<Component>,
+    /// None while it serves none, or several at once.
+    request: Mutex<Option<RequestId>>,
+    /// Sockets and connections it may still open; made at the first.
+    open: OnceLock<Arc<Semaphore>>,
+}
+
+impl Asker {
+    pub(crate) fn new(component: Arc<Component>, request: Option<RequestId>) -> Arc<Asker> {
+        Arc::new(Asker { component, request: Mutex::new(request), open: OnceLock::new() })
+    }
+
+    /// Says which request is served from now on.
+    pub(crate) fn serves(&self, request: Option<RequestId>) {
+        *self.request.lock().expect("no panic while held") = request;
+    }
+
+    /// The request that is served, as log lines carry it.
+    pub(crate) fn request(&self) -> Option<String> {
+        self.request.lock().expect("no panic while held").as_ref().map(ToString::to_string)
+    }
+
+    /// Makes a denial seen: always counted; a log line and an event as often as the workload may speak.
+    pub(crate) fn deny(&self, what: Denied, message: &str) {
+        let component = &self.component;
+        component.metrics.denied(what);
+        if component.warn("Denied", format!("component {}: {message}", component.name)) {
+            component.log.write(&component.name, self.request(), Stream::Host, message);
+        }
+    }
 }

@@ -5,30 +5,37 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use berth_model::grants::LOOPBACK_NAME;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::p2::bindings::sockets::{ip_name_lookup as p2, network};
 use wasmtime_wasi::p2::{DynPollable, SocketError};
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
 
+use super::lookup::MAX_NAME_BYTES;
 use super::sockets::Resolved;
-use super::{Denied, deny};
-use crate::component::Component;
+use super::{Asker, Denied};
 use crate::guest::Guest;
 
 /// Names that one guest may have resolved at once; more forget the oldest.
 const MAX_RESOLVED: usize = 256;
+/// Lookups of one store by WASI 0.2 that may run at once; they can't wait for each other.
+const MAX_OPEN: usize = 32;
 
 /// What one guest looked up.
 pub(crate) struct Lookups {
-    component: Arc<Component>,
+    asker: Arc<Asker>,
     resolved: Resolved,
     /// Lookups of 0.2 that still run: the name by the stream's handle.
     open: HashMap<u32, Arc<str>>,
 }
 
 impl Lookups {
-    pub(crate) fn new(component: Arc<Component>) -> Lookups {
-        Lookups { component, resolved: Resolved::default(), open: HashMap::new() }
+    pub(crate) fn new(asker: Arc<Asker>) -> Lookups {
+        Lookups { asker, resolved: Resolved::default(), open: HashMap::new() }
+    }
+
+    pub(crate) fn asker(&self) -> &Arc<Asker> {
+        &self.asker
     }
 
     pub(crate) fn resolved(&self) -> Resolved {
@@ -37,10 +44,15 @@ impl Lookups {
 
     /// Whether the guest may look `name` up; a denial is told.
     fn granted(&self, name: &str) -> bool {
-        let granted = self.component.grants.allows_lookup(name);
+        let granted = self.asker.component.grants.allows_lookup(name);
         if !granted {
-            let message = format!("lookup of {name:?} denied: add it to the component's localResources.allowedIpNameLookups");
-            deny(&self.component, Denied::Lookup, message);
+            let way = if name == LOOPBACK_NAME {
+                "this host opens no ports under that name"
+            } else {
+                "add it to the component's localResources.allowedIpNameLookups"
+            };
+            let message = format!("lookup of {name:?} denied: {way}");
+            self.asker.deny(Denied::Lookup, &message);
         }
         granted
     }
@@ -85,9 +97,15 @@ impl p2::Host for NamesView<'_> {
         network: Resource<network::Network>,
         name: String,
     ) -> Result<Resource<p2::ResolveAddressStream>, SocketError> {
+        if name.len() > MAX_NAME_BYTES {
+            return Err(network::ErrorCode::InvalidArgument.into());
+        }
         let normal = normal(&name);
         if !self.lookups.granted(&normal) {
             return Err(network::ErrorCode::AccessDenied.into());
+        }
+        if self.lookups.open.len() >= MAX_OPEN {
+            return Err(network::ErrorCode::TemporaryResolverFailure.into());
         }
         let stream = p2::Host::resolve_addresses(&mut self.sockets, network, name)?;
         self.lookups.open.insert(stream.rep(), normal);
@@ -145,6 +163,7 @@ mod p3 {
     use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{self, ErrorCode, Host, HostWithStore};
     use wasmtime_wasi::p3::bindings::sockets::types::IpAddress;
 
+    use super::super::lookup::{MAX_NAME_BYTES, lookup};
     use super::{Names, NamesView, normal, remember, view};
     use crate::guest::Guest;
 
@@ -156,18 +175,19 @@ mod p3 {
 
     impl<T: Send> HostWithStore<T> for Names {
         async fn resolve_addresses(store: &Accessor<T, Self>, name: String) -> wasmtime::Result<Result<Vec<IpAddress>, ErrorCode>> {
+            if name.len() > MAX_NAME_BYTES {
+                return Ok(Err(ErrorCode::InvalidArgument));
+            }
             let normal = normal(&name);
-            let (granted, resolved) = store.with(|mut view| {
+            let (granted, resolved, asker) = store.with(|mut view| {
                 let view = view.get();
-                (view.lookups.granted(&normal), view.lookups.resolved())
+                (view.lookups.granted(&normal), view.lookups.resolved(), view.lookups.asker().clone())
             });
             if !granted {
                 return Ok(Err(ErrorCode::AccessDenied));
             }
             // What the stock lookup accepts beyond names are literal addresses, which need no lookup.
-            let found = tokio::net::lookup_host((normal.as_ref(), 0)).await;
-            let Ok(found) = found else { return Ok(Err(ErrorCode::NameUnresolvable)) };
-            let ips: Vec<_> = found.map(|addr| addr.ip().to_canonical()).collect();
+            let Some(ips) = lookup(&asker.component, &normal).await else { return Ok(Err(ErrorCode::NameUnresolvable)) };
             ips.iter().for_each(|ip| remember(&resolved, &normal, *ip));
             Ok(Ok(ips.into_iter().map(IpAddress::from).collect()))
         }

@@ -1,28 +1,166 @@
 //! Sockets: a guest may connect where its grants lead, and bind nothing but the wildcard that connecting needs.
+//!
+//! WASI's context as guests have it allows no sockets at all. Each socket is made with a context of its own, whose check of addresses
+//! holds the socket's permit: the socket keeps the check for as long as it lives, and so the permit too. Of WASI 0.3, the streams of a
+//! connection may outlive their socket, uncounted; [`crate::guest`] bounds them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use berth_model::grants::{Grants, Protocol};
-use wasmtime_wasi::WasiCtxBuilder;
-use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
+use wasmtime_wasi::p2::bindings::sockets::{tcp_create_socket, udp_create_socket};
+use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtxView};
+use wasmtime_wasi::{TrappableError, WasiCtx, WasiCtxBuilder};
 
-use super::{Denied, deny};
-use crate::component::Component;
+use super::permit::Permit;
+use super::{Asker, Denied};
+use crate::guest::Guest;
 
 /// Names that a guest resolved, with what they led to: a grant by name covers the addresses of that name.
 pub(crate) type Resolved = Arc<Mutex<Vec<(Arc<str>, IpAddr)>>>;
 
-/// Lets a guest use sockets as far as its component's grants go.
-pub(crate) fn allow(builder: &mut WasiCtxBuilder, component: Arc<Component>, resolved: Resolved) {
-    builder.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true).socket_addr_check(move |addr, usage| {
-        let allowed = decide(&component.grants, &resolved.lock().expect("no panic while held"), addr, usage);
+/// Why there is no socket.
+enum NoSocket {
+    /// No grant leads to one.
+    Denied,
+    /// There are as many as there may be.
+    TooMany,
+}
+
+/// The context for one new socket, which goes as far as the component's grants.
+fn context(asker: &Arc<Asker>, resolved: Resolved, protocol: Protocol) -> Result<WasiCtx, NoSocket> {
+    let scheme = scheme(protocol);
+    if !asker.component.grants.hosts.iter().any(|host| host.matches_scheme(scheme)) {
+        let message = format!("{scheme} socket denied: add the address that it is to reach to the component's localResources.allowedHosts");
+        asker.deny(Denied::Socket, &message);
+        return Err(NoSocket::Denied);
+    }
+    let permit = Permit::try_take(asker).ok_or(NoSocket::TooMany)?;
+    let asker = asker.clone();
+    let mut builder = WasiCtxBuilder::new();
+    builder.allow_tcp(true).allow_udp(true).socket_addr_check(move |addr, usage| {
+        let _held_with_the_check = &permit;
+        let allowed = decide(&asker.component.grants, &resolved.lock().expect("no panic while held"), addr, usage);
         if !allowed && tells(usage) {
-            deny(&component, Denied::Socket, denial(addr, usage));
+            asker.deny(Denied::Socket, &denial(addr, usage));
         }
         Box::pin(std::future::ready(allowed))
     });
+    Ok(builder.build())
 }
+
+fn scheme(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+/// What making a socket takes of its guest.
+struct Parts<'a> {
+    table: &'a mut ResourceTable,
+    asker: Arc<Asker>,
+    resolved: Resolved,
+}
+
+fn parts(guest: &mut Guest) -> Parts<'_> {
+    let (asker, resolved) = (guest.lookups.asker().clone(), guest.lookups.resolved());
+    Parts { table: &mut guest.table, asker, resolved }
+}
+
+type Answer<T, E> = (Result<Resource<T>, E>,);
+
+fn answer<T, E>(made: Result<Resource<T>, TrappableError<E>>) -> wasmtime::Result<Answer<T, E>>
+where
+    T: 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match made {
+        Ok(socket) => Ok((Ok(socket),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+// Only how sockets are made is replaced. Should a later Wasmtime name these interfaces by another version, guests would have no
+// sockets, not uncounted ones: the context that the other functions use allows none.
+
+pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    let mut tcp = linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?;
+    tcp.func_wrap("create-tcp-socket", |mut store, (family,): (IpAddressFamily,)| {
+        let guest = parts(store.data_mut());
+        let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
+            Ok(wasi) => wasi,
+            Err(error) => return Ok((Err(p2_error(error)),)),
+        };
+        let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
+        answer(tcp_create_socket::Host::create_tcp_socket(&mut sockets, family))
+    })?;
+    let mut udp = linker.instance("wasi:sockets/udp-create-socket@0.2.12")?;
+    udp.func_wrap_async("create-udp-socket", |mut store, (family,): (IpAddressFamily,)| {
+        Box::new(async move {
+            let guest = parts(store.data_mut());
+            let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Udp) {
+                Ok(wasi) => wasi,
+                Err(error) => return Ok((Err(p2_error(error)),)),
+            };
+            let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
+            answer(udp_create_socket::Host::create_udp_socket(&mut sockets, family).await)
+        })
+    })
+}
+
+fn p2_error(error: NoSocket) -> ErrorCode {
+    match error {
+        NoSocket::Denied => ErrorCode::AccessDenied,
+        NoSocket::TooMany => ErrorCode::NewSocketLimit,
+    }
+}
+
+#[cfg(feature = "wasi-p3")]
+mod p3 {
+    use berth_model::grants::Protocol;
+    use wasmtime::component::Linker;
+    use wasmtime_wasi::p3::bindings::sockets::types::{ErrorCode, HostTcpSocket, HostUdpSocket, IpAddressFamily};
+    use wasmtime_wasi::sockets::WasiSocketsCtxView;
+
+    use super::{NoSocket, answer, context, parts};
+    use crate::guest::Guest;
+
+    pub(crate) fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+        let mut types = linker.instance("wasi:sockets/types@0.3.0")?;
+        types.func_wrap("[static]tcp-socket.create", |mut store, (family,): (IpAddressFamily,)| {
+            let guest = parts(store.data_mut());
+            let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
+                Ok(wasi) => wasi,
+                Err(error) => return Ok((Err(p3_error(error)),)),
+            };
+            let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
+            answer(HostTcpSocket::create(&mut sockets, family))
+        })?;
+        types.func_wrap_async("[static]udp-socket.create", |mut store, (family,): (IpAddressFamily,)| {
+            Box::new(async move {
+                let guest = parts(store.data_mut());
+                let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Udp) {
+                    Ok(wasi) => wasi,
+                    Err(error) => return Ok((Err(p3_error(error)),)),
+                };
+                let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
+                answer(HostUdpSocket::create(&mut sockets, family).await)
+            })
+        })
+    }
+
+    fn p3_error(error: NoSocket) -> ErrorCode {
+        match error {
+            NoSocket::Denied => ErrorCode::AccessDenied,
+            NoSocket::TooMany => ErrorCode::Other(Some("too many sockets are open".into())),
+        }
+    }
+}
+#[cfg(feature = "wasi-p3")]
+pub(crate) use p3::link_p3;
 
 /// Whether a denied use is worth telling: a refused bind says all, the datagrams that don't arrive say nothing.
 fn tells(usage: SocketAddrUse) -> bool {
@@ -38,7 +176,7 @@ fn decide(grants: &Grants, resolved: &[(Arc<str>, IpAddr)], addr: SocketAddr, us
         SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => return addr.ip().is_unspecified() && addr.port() == 0,
         SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
     };
-    let scheme = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
+    let scheme = scheme(protocol);
     grants.allows_address(addr, protocol)
         || resolved.iter().any(|(name, ip)| {
             *ip == addr.ip() && grants.http_decision(scheme, name, addr.port()).is_some_and(|reach| reach.permits(addr.ip()))

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use berth_host::State;
+use berth_model::workload::Reuse;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Full;
@@ -9,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Bench, granted, workload};
+use crate::harness::{Bench, granted, request, reused, wanted, workload};
 
 /// A server on the loopback that answers everything with `inside`.
 async fn server() -> (SocketAddr, JoinHandle<()>) {
@@ -105,4 +107,75 @@ async fn l40_a_name_granted_exactly_may_lead_inside() {
         assert!(answer.status == StatusCode::OK && answer.body.contains("inside"), "{guest}: {}", answer.body);
     }
     server.abort();
+}
+
+#[tokio::test]
+async fn l44_denials_are_all_counted_and_few_are_told() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        for _ in 0..60 {
+            assert_eq!(bench.get_from(guest, "/resolve?name=example.com").await.status, StatusCode::BAD_GATEWAY);
+        }
+        assert_eq!(bench.metric("berth_denials_total", &format!("workload=\"{guest}\",what=\"lookup\"")), 60.0);
+        let told = bench.host.logs().tail("default", Some(guest), 1000).iter().filter(|l| l.text.contains("denied")).count();
+        assert!((20..60).contains(&told), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn l44_a_name_longer_than_any_is_refused_unread() {
+    let bench = Bench::start();
+    let name = "x".repeat(4000);
+    for guest in ["p2", "p3"] {
+        bench.run(granted(workload(guest, guest, &[guest]), &[], &["*"])).await;
+        let answer = bench.get_from(guest, &format!("/resolve?name={name}")).await;
+        assert!(answer.body.contains("InvalidArgument"), "{guest}: {}", answer.body);
+        assert_eq!(bench.metric("berth_denials_total", &format!("workload=\"{guest}\"")), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn l39_a_denial_carries_the_request_that_it_happened_in() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        for path in [format!("/fetch?url=http://{addr}/"), format!("/connect?addr={addr}"), "/resolve?name=a.com".to_owned()] {
+            let mut ask = request("GET", &path);
+            ask.headers_mut().insert("host", guest.parse().unwrap());
+            ask.headers_mut().insert("x-request-id", "req-9".parse().unwrap());
+            bench.send(ask).await;
+        }
+        let lines = bench.host.logs().tail("default", Some(guest), 100);
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.request.as_deref() == Some("req-9")), "{lines:?}");
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn l31_an_instance_connects_as_often_as_it_likes_if_it_closes_what_it_opened() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        let one = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 0 };
+        bench.run(reused(granted(workload(guest, guest, &[guest]), &[&addr.to_string()], &[]), one)).await;
+        for path in [format!("/connect?addr={addr}"), format!("/fetch?url=http://{addr}/")] {
+            for n in 0..80 {
+                let answer = bench.get_from(guest, &path).await;
+                assert_eq!(answer.status, StatusCode::OK, "{guest} {path} {n}: {}", answer.body);
+            }
+        }
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn ports_of_the_hosts_loopback_are_refused_by_name() {
+    let bench = Bench::start();
+    let mut workload = workload("local", "p2", &[]);
+    workload.components[0].resources.grants.loopback_ports = vec!["5432".parse().unwrap()];
+    let status = bench.host.start_workload(wanted(workload)).await;
+    assert_eq!((status.state, status.reason.as_str()), (State::Error, "Unsupported"), "{status:?}");
+    assert!(status.message.contains("allowedHostLoopbackPorts") && status.message.contains("allowedHosts"), "{}", status.message);
 }

@@ -2,8 +2,9 @@
 
 use berth_host::logs::Stream;
 use berth_model::resource::Kind;
+use berth_model::workload::Reuse;
 
-use crate::harness::{Bench, request, workload};
+use crate::harness::{Bench, request, reused, workload};
 
 #[tokio::test]
 async fn l44_output_is_lines_with_workload_component_and_request() {
@@ -65,4 +66,26 @@ async fn l45_the_figures_count_what_happened() {
     }
     assert_eq!(bench.metric("berth_request_seconds_count", "p2"), 4.0);
     assert_eq!(bench.metric("berth_cold_starts_total", "p2"), 4.0);
+}
+
+#[tokio::test]
+async fn l44_a_line_that_a_request_left_unfinished_is_its_own() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        let one = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 0 };
+        bench.run(reused(workload(guest, guest, &[guest]), one)).await;
+        for (path, id) in [("/logflood?mb=1&oneline=1", "req-1"), ("/log?lines=1", "req-2")] {
+            let mut ask = request("GET", path);
+            ask.headers_mut().insert("host", guest.parse().unwrap());
+            ask.headers_mut().insert("x-request-id", id.parse().unwrap());
+            bench.send(ask).await;
+        }
+        let lines = || bench.host.logs().tail("default", Some(guest), 100);
+        bench.eventually("three lines", || lines().len() == 3).await;
+        for line in lines() {
+            let expected = if line.text.starts_with('x') { "req-1" } else { "req-2" };
+            assert_eq!(line.request.as_deref(), Some(expected), "{guest}: {line:?}");
+            assert!(line.text.starts_with('x') || line.text.starts_with("std"), "{line:?}");
+        }
+    }
 }
