@@ -263,6 +263,7 @@ pub async fn count_answers(
             for _ in 0..20 {
                 let mut get = request("GET", path);
                 get.headers_mut().insert("host", domain.parse().unwrap());
+                sender.ready().await.unwrap();
                 let answer = within(read(within(sender.send_request(get)).await.unwrap())).await.unwrap();
                 *counts.entry(answer.status.as_u16()).or_default() += 1;
             }

@@ -165,7 +165,8 @@ fn missing(name: &str, domains: &[&str]) -> WantedWorkload {
     wanted(workload_of(name, ImageRef::File("/nowhere/missing.wasm".into()), domains))
 }
 
-#[tokio::test]
+/// On several threads, as a drain could begin before the routes are there only on another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l08_a_rolling_update_under_load_refuses_nobody() {
     let bench = Bench::start();
     let replica = |name: &str| {
