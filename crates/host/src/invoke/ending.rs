@@ -88,16 +88,19 @@ fn is_unfinished(store: &mut Store<Guest>) -> bool {
     store.data_mut().table.iter_mut().any(|entry| entry.is::<HostOutgoingBody>())
 }
 
-/// Tells a failure where people look: the workload's log, with the backtrace (L43), and its events.
+/// Tells a failure where people look: the workload's events, and its log with the backtrace (L43). Past what a workload may have
+/// told, it is only counted.
 pub(crate) fn report(component: &Component, failure: &Failure, id: Option<&RequestId>) {
+    if let Some(reason) = failure.event() {
+        let cause = failure.detail().and_then(cause_line).map(|line| format!(": {line}")).unwrap_or_default();
+        if !component.warn(reason, format!("component {} {failure}{cause}", component.name)) {
+            return;
+        }
+    }
     let request = id.map(ToString::to_string);
     component.log.write(&component.name, request.clone(), Stream::Host, &format!("component {} {failure}", component.name));
     for line in failure.detail().into_iter().flat_map(str::lines).filter(|line| !line.is_empty()) {
         component.log.write(&component.name, request.clone(), Stream::Host, line);
-    }
-    if let Some(reason) = failure.event() {
-        let cause = failure.detail().and_then(cause_line).map(|line| format!(": {line}")).unwrap_or_default();
-        component.warn(reason, format!("component {} {failure}{cause}", component.name));
     }
 }
 

@@ -241,7 +241,7 @@ impl Run {
             if calls.is_empty() && self.leases.is_doomed() && self.leases.is_empty() {
                 return Ok(End::Discard);
             }
-            if calls.is_empty() && !more {
+            if calls.is_empty() && !more && self.leases.is_empty() {
                 return Ok(End::Idle);
             }
             tokio::select! {

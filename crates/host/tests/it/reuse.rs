@@ -101,9 +101,10 @@ async fn l30_nothing_is_left_of_a_shared_instance_whatever_ended_its_calls() {
         // Late, and left: before the head, and in the middle of the body.
         assert_eq!(bench.get("/never").await.status, StatusCode::GATEWAY_TIMEOUT);
         for path in ["/never", "/stream?chunks=100000&size=65536"] {
-            let mut sender = bench.connect().await;
+            let begun = || bench.metric("berth_cold_starts_total", "p3") + bench.metric("berth_reused_instances_total", "p3");
+            let (before, mut sender) = (begun(), bench.connect().await);
             let pending = tokio::spawn(async move { sender.send_request(request("GET", path)).await.map(drop).is_ok() });
-            bench.eventually("it runs", || bench.metric("berth_requests_in_flight", "p3") >= 1.0).await;
+            bench.eventually("it runs", || begun() > before).await;
             pending.abort();
             bench.eventually("its client is gone", || bench.metric("berth_requests_in_flight", "p3") == 0.0).await;
         }
@@ -140,4 +141,24 @@ async fn what_a_shared_instance_asks_of_others_has_the_time_of_its_own_request()
         assert_eq!(bench.get("/sleep?ms=100").await.status, StatusCode::OK);
     }
     server.abort();
+}
+
+#[tokio::test]
+async fn l31_a_call_that_was_given_up_holds_nothing_once_its_neighbours_are_done() {
+    let bench = Bench::start();
+    let reuse = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 4 };
+    bench.run(reused(workload("p3", "p3", &[]), reuse)).await;
+    let slow = bench.get("/stream?chunks=20&size=1000&ms=25");
+    let given_up = async {
+        bench.eventually("the stream runs", || bench.metric("berth_requests_in_flight", "p3") == 1.0).await;
+        let mut sender = bench.connect().await;
+        let pending = tokio::spawn(async move { sender.send_request(request("GET", "/never")).await.is_ok() });
+        bench.eventually("both run", || bench.metric("berth_reused_instances_total", "p3") == 1.0).await;
+        pending.abort();
+    };
+    let start = std::time::Instant::now();
+    let (slow, ()) = tokio::join!(slow, given_up);
+    assert_eq!((slow.status, slow.body.len()), (StatusCode::OK, 20_000));
+    bench.eventually("nothing lives", || bench.metric("berth_instances_live", "") == 0.0).await;
+    assert!(start.elapsed() < Duration::from_secs(25), "the time of a request, 30 s, is not what ends it: {:?}", start.elapsed());
 }
