@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_host::Host;
-use berth_model::resource::{Kind, ObjectKey, Resource};
+use berth_model::resource::{Kind, ObjectKey, ObjectMeta, Resource};
 use berth_operator::store::{Applied as Stored, Store};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -192,14 +192,24 @@ impl Api {
     }
 }
 
+/// What a user may say of an object's metadata. The rest is the store's: an object exported from another cluster brings finalizers
+/// that nobody here takes away and owners that aren't here (L15).
+fn as_applied(meta: &mut ObjectMeta) {
+    let namespace = if meta.namespace.is_empty() { "default".into() } else { std::mem::take(&mut meta.namespace) };
+    *meta = ObjectMeta {
+        name: std::mem::take(&mut meta.name),
+        namespace,
+        labels: std::mem::take(&mut meta.labels),
+        annotations: std::mem::take(&mut meta.annotations),
+        ..ObjectMeta::default()
+    };
+}
+
 /// Applies each resource for itself, in order.
 pub(crate) async fn apply_all(store: &dyn Store, resources: Vec<Resource>) -> Applied {
     let mut results = Vec::with_capacity(resources.len());
     for mut resource in resources {
-        let meta = resource.metadata_mut();
-        if meta.namespace.is_empty() {
-            meta.namespace = "default".into();
-        }
+        as_applied(resource.metadata_mut());
         let key = resource.key();
         let object = ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name };
         results.push(match store.apply(resource).await {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use berth_node::api::{ClientError, Code, Outcome, Progress, ResourceRef, WatchKind};
-use berth_node::model::resource::{Kind, ObjectMeta, Resource, Workload};
+use berth_node::model::resource::{ConfigMap, Kind, ObjectMeta, OwnerReference, Resource, Workload};
 use berth_testkit::guests::path;
 use berth_testkit::world::{Manifest, PATIENCE, World, WorldConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,6 +58,45 @@ async fn a_resource_that_is_not_valid_is_refused_and_the_others_are_applied() {
     let error = applied.results[0].error.clone().unwrap();
     assert_eq!(error.code, Code::Invalid);
     assert!(error.message.contains("metadata.name"), "{}", error.message);
+    world.shutdown().await;
+}
+
+/// L15: what is exported from a cluster with `kubectl get -o yaml` brings that cluster's finalizers and owners; it applies, and goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l15_an_object_exported_from_another_cluster_applies_and_can_be_deleted() {
+    let world = World::start(WorldConfig::default()).await;
+    let owner = OwnerReference {
+        api_version: Kind::WorkloadDeployment.api_version().into(),
+        kind: "WorkloadDeployment".into(),
+        name: "far-away".into(),
+        uid: "8f6c2c1e-0000-4000-8000-000000000001".into(),
+        ..Default::default()
+    };
+    let metadata = ObjectMeta {
+        name: "exported".into(),
+        uid: "8f6c2c1e-0000-4000-8000-000000000002".into(),
+        resource_version: "123456".into(),
+        generation: 7,
+        creation_timestamp: Some("2024-01-01T00:00:00Z".parse().unwrap()),
+        deletion_timestamp: Some("2024-01-02T00:00:00Z".parse().unwrap()),
+        labels: [("app".to_owned(), "x".to_owned())].into(),
+        owner_references: vec![owner],
+        finalizers: vec!["example.test/guard".into()],
+        ..Default::default()
+    };
+    let exported = Resource::ConfigMap(ConfigMap { metadata, ..Default::default() });
+
+    for outcome in [Outcome::Created, Outcome::Unchanged] {
+        let applied = world.client().apply(vec![exported.clone()]).await.unwrap();
+        assert_eq!(applied.results[0].outcome, outcome, "{:?}", applied.results[0].error);
+    }
+    let stored = world.client().get(Kind::ConfigMap, "default", "exported").await.unwrap();
+    let meta = stored.metadata();
+    assert!(meta.finalizers.is_empty() && meta.owner_references.is_empty() && meta.deletion_timestamp.is_none(), "{meta:?}");
+    assert_ne!(meta.uid, exported.metadata().uid);
+    assert_eq!(meta.labels, exported.metadata().labels);
+    world.client().delete(&named(Kind::ConfigMap, "exported")).await.unwrap();
+    assert!(world.client().get(Kind::ConfigMap, "default", "exported").await.unwrap_err().is_not_found());
     world.shutdown().await;
 }
 
