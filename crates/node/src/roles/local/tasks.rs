@@ -31,6 +31,26 @@ pub(super) async fn reported<E: Display>(name: &'static str, task: impl Future<O
     name
 }
 
+/// What the operator was told last.
+#[derive(Default)]
+struct Told(HashMap<WorkloadId, Report>);
+
+impl Told {
+    /// What `now` has that wasn't told, and the end of what it has no more.
+    fn news(&mut self, now: Vec<Report>) -> Vec<Report> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut news = Vec::new();
+        for report in now {
+            if before.remove(&report.id).as_ref() != Some(&report) {
+                news.push(report.clone());
+            }
+            self.0.insert(report.id.clone(), report);
+        }
+        news.extend(before.into_keys().map(Report::not_found));
+        news
+    }
+}
+
 /// Tells people and the operator what changes on the host.
 pub(super) async fn observe(
     host: Arc<Host>,
@@ -41,15 +61,13 @@ pub(super) async fn observe(
 ) -> &'static str {
     let mut changes = host.changes();
     let mut observer = Observer::default();
-    let mut told: HashMap<WorkloadId, Report> = HashMap::new();
+    let mut told = Told::default();
     loop {
         for notice in observer.compare(host.statuses(), |status| adapter.belonging(status)) {
             // Nobody listening is no error.
             let _ = notices.send(notice);
         }
-        let reports = adapter.reports();
-        let news: Vec<Report> = reports.iter().filter(|r| told.get(&r.id) != Some(r)).cloned().collect();
-        told = reports.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let news = told.news(adapter.reports());
         if !news.is_empty()
             && let Err(error) = announce(&bus, host.id(), &news).await
         {
@@ -139,4 +157,23 @@ pub(super) async fn drain(host: Arc<Host>, lifecycle: Arc<Lifecycle>, grace: Dur
     lifecycle.reach(Phase::Drained);
     tracing::info!("drained");
     NAME
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_control::WorkloadState;
+
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_once_as_not_found_and_what_stays_is_not_told_again() {
+        let report = |id: &str, state| Report::new(id.parse().unwrap(), state);
+        let states = |news: Vec<Report>| news.into_iter().map(|r| (r.id.to_string(), r.state)).collect::<Vec<_>>();
+        let mut told = Told::default();
+        let first = vec![report("a", WorkloadState::Running), report("b", WorkloadState::Stopping)];
+        assert_eq!(told.news(first.clone()), first);
+        assert_eq!(states(told.news(first[..1].to_vec())), [("b".to_owned(), WorkloadState::NotFound)]);
+        assert_eq!(told.news(first[..1].to_vec()), []);
+        assert_eq!(told.news(first.clone()), first[1..]);
+    }
 }
