@@ -8,6 +8,9 @@ use std::time::Duration;
 use berth_host::{State, Status};
 use berth_model::id::WorkloadId;
 
+/// Owners whose last failure is remembered; past it all are forgotten, and may be told once more.
+const MAX_FAILURES: usize = 1000;
+
 /// One thing worth a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -77,6 +80,16 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
+    /// Forgets the failure of an owner that is deleted: should the name come again and fail again, that is news.
+    pub(crate) fn forget(&mut self, owner: &str) {
+        self.failures.remove(owner);
+    }
+
+    /// Forgets every failure: who was deleted isn't known.
+    pub(crate) fn forget_all(&mut self) {
+        self.failures.clear();
+    }
+
     /// What is new in `statuses`.
     pub(crate) fn compare(&mut self, statuses: Vec<Status>, belonging: impl Fn(&Status) -> Belonging) -> Vec<Notice> {
         let mut notices = Vec::new();
@@ -109,7 +122,13 @@ impl Observer {
             self.failures.remove(&owner);
             let domains = domains.into_iter().filter(|d| !now.conflicts.iter().any(|(c, _)| c.as_str() == d)).collect();
             notices.push(Notice::Ready { owner, took: now.took, domains, http });
-        } else if now.state == State::Error && self.failures.get(&owner) != Some(&now.message) {
+        } else if now.state == State::Error
+            && before.is_none_or(|b| b.state != State::Error || b.message != now.message)
+            && self.failures.get(&owner) != Some(&now.message)
+        {
+            if self.failures.len() >= MAX_FAILURES {
+                self.failures.clear();
+            }
             self.failures.insert(owner.clone(), now.message.clone());
             notices.push(Notice::Failed { owner, reason: now.reason.clone(), message: now.message.clone() });
         }
@@ -157,6 +176,29 @@ mod tests {
         assert_eq!(observer.compare(failed("2"), belonging), []);
         assert_eq!(observer.compare(vec![status("3", State::Running, true, "")], belonging).len(), 1);
         assert_eq!(observer.compare(failed("4"), belonging).len(), 1);
+    }
+
+    #[test]
+    fn a_failure_of_a_name_that_was_deleted_and_applied_again_is_told_again() {
+        let mut observer = Observer::default();
+        let failed = |id| vec![status(id, State::Error, false, "no such file")];
+        assert_eq!(observer.compare(failed("1"), belonging).len(), 1);
+        observer.forget("default/hello");
+        assert_eq!(observer.compare(failed("1"), belonging), [], "its host hasn't let go of it yet, which is no news");
+        assert_eq!(observer.compare(Vec::new(), belonging), []);
+        assert_eq!(observer.compare(failed("2"), belonging).len(), 1);
+        assert_eq!(observer.compare(Vec::new(), belonging), []);
+        assert_eq!(observer.compare(failed("3"), belonging), [], "a retry, with a pause before it");
+    }
+
+    #[test]
+    fn failures_that_are_remembered_are_bounded() {
+        let mut observer = Observer::default();
+        for n in 0..3 * MAX_FAILURES {
+            let owned = |_: &Status| Belonging { owner: format!("default/app-{n}"), ..Belonging::default() };
+            assert_eq!(observer.compare(vec![status(&n.to_string(), State::Error, false, "no such file")], owned).len(), 1);
+        }
+        assert!(observer.failures.len() <= MAX_FAILURES);
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Local {
         let served = HostServer::serve(bus.clone(), id, adapter.clone(), HEARTBEAT_EVERY, shutdown.clone());
         self.control.spawn(tasks::reported("host server", served));
 
-        let observed = tasks::observe(self.host.clone(), adapter, bus, self.notices.clone(), shutdown.clone());
+        let observed = tasks::observe(self.host.clone(), adapter, bus, self.store.clone(), self.notices.clone(), shutdown.clone());
         self.control.spawn(observed);
         self.control.spawn(tasks::tell_what_waits(self.store.clone(), self.notices.clone(), shutdown));
 

@@ -10,7 +10,7 @@ use berth_control::{Bus, Report, announce};
 use berth_host::Host;
 use berth_model::condition::{self, ConditionStatus};
 use berth_model::id::WorkloadId;
-use berth_model::resource::{ObjectKey, Resource};
+use berth_model::resource::{Kind, ObjectKey, Resource};
 use berth_operator::store::{Change, Store};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -56,13 +56,24 @@ pub(super) async fn observe(
     host: Arc<Host>,
     adapter: Arc<Adapter>,
     bus: Arc<dyn Bus>,
+    store: Arc<dyn Store>,
     notices: broadcast::Sender<Notice>,
     shutdown: CancellationToken,
 ) -> &'static str {
+    let mut objects = store.watch();
     let mut changes = host.changes();
     let mut observer = Observer::default();
     let mut told = Told::default();
     loop {
+        while let Some(change) = objects.try_next() {
+            match change {
+                Change::Deleted(gone) if gone.kind() != Kind::ConfigMap => {
+                    observer.forget(&format!("{}/{}", gone.metadata().namespace, gone.metadata().name));
+                }
+                Change::Resync => observer.forget_all(),
+                _ => {}
+            }
+        }
         for notice in observer.compare(host.statuses(), |status| adapter.belonging(status)) {
             // Nobody listening is no error.
             let _ = notices.send(notice);
