@@ -23,6 +23,7 @@ use crate::resource::{ObjectMeta, Resource, WorkloadSpec};
 use crate::workload::{HttpEntry, Workload};
 use checker::Checker;
 
+pub use checker::MAX_REPLICAS;
 pub use component::DEFAULT_MAX_RESTARTS;
 pub use interfaces::MAX_INTERFACES;
 pub use names::{is_dns_label, is_dns_subdomain};

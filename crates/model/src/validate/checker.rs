@@ -6,6 +6,10 @@ use std::str::FromStr;
 use super::{Invalid, InvalidSpec, Lookup};
 use crate::path::Path;
 
+/// Most replicas of one deployment or replica set: 10,000, as many workloads as one host is built for. Each replica is an object of
+/// its own, so an unbounded number would be an unbounded amount of memory.
+pub const MAX_REPLICAS: i32 = 10_000;
+
 /// The state of one check.
 pub(super) struct Checker<'a> {
     /// Namespace of the object, in which its references lead.
@@ -49,6 +53,13 @@ impl<'a> Checker<'a> {
             self.wrong(path, format!("must be 0 or more, but is {value}"));
             0
         })
+    }
+
+    /// A number of replicas: from 0 to [`MAX_REPLICAS`].
+    pub(super) fn replicas(&mut self, value: Option<i32>, path: &Path<'_>) {
+        let value = value.unwrap_or(1);
+        self.demand(value >= 0, path, || format!("must be 0 or more, but is {value}"));
+        self.demand(value <= MAX_REPLICAS, path, || format!("must be at most {MAX_REPLICAS}, but is {value}"));
     }
 
     /// `value` if nothing was wrong.

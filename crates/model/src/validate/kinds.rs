@@ -34,7 +34,7 @@ pub(super) fn resource(checker: &mut Checker<'_>, resource: &Resource) {
             workload(checker, &object.metadata, &object.spec, &spec_path);
         }
         Resource::ReplicaSet(object) => {
-            checker.count(object.spec.replicas, &spec_path.field("replicas"));
+            checker.replicas(object.spec.replicas, &spec_path.field("replicas"));
             template(checker, &object.metadata, &object.spec.template, &spec_path);
         }
         Resource::Deployment(object) => deployment(checker, &object.metadata, &object.spec, &spec_path),
@@ -84,7 +84,7 @@ fn template(checker: &mut Checker<'_>, meta: &ObjectMeta, template: &Template, s
 }
 
 fn deployment(checker: &mut Checker<'_>, meta: &ObjectMeta, spec: &DeploymentSpec, path: &Path<'_>) {
-    checker.count(spec.replicas, &path.field("replicas"));
+    checker.replicas(spec.replicas, &path.field("replicas"));
     template(checker, meta, &spec.template, path);
     kubernetes(checker, spec.kubernetes.as_ref(), path);
     let list = path.field("artifacts");

@@ -289,6 +289,14 @@ fn l63_each_limit_is_documented_with_its_flag_its_default_and_its_bounds() {
 }
 
 #[test]
+fn l63_the_bounds_of_replicas_are_documented() {
+    let manifests = read("docs/manifests.md");
+    let table = rows(&manifests, "field");
+    let row = table.iter().find(|row| row[0] == "`replicas`").expect("there is a row for it");
+    assert_eq!(row[1], format!("number, 0 to {}", validate::MAX_REPLICAS));
+}
+
+#[test]
 fn l63_flags_that_the_pages_name_are_those_of_the_command() {
     let reference = read("docs/cli.md");
     let known: BTreeSet<&str> = flags(&reference).collect();

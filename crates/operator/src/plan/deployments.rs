@@ -12,7 +12,7 @@ use berth_model::resource::{
 use super::conditions::Draft;
 use super::contents::Refusal;
 use super::index::Index;
-use super::replica_sets::{OWN_POLICY, key, owner};
+use super::replica_sets::{OWN_POLICY, key, owner, wanted};
 use super::rollout::{self, Targets, Version};
 use super::snapshot::Memory;
 use super::status::{Tally, trouble};
@@ -95,7 +95,7 @@ struct Set<'a> {
 
 impl Set<'_> {
     fn wanted(&self) -> i32 {
-        self.set.spec.replicas.unwrap_or(1).max(0)
+        wanted(self.set.spec.replicas)
     }
 
     fn version(&self) -> Version {
@@ -130,7 +130,7 @@ impl<'a> Rollout<'a> {
         let (mut current, mut old): (Vec<_>, Vec<_>) = sets.partition(|s| Some(&s.set.metadata.name) == name.as_ref());
         old.sort_by_key(|s| (s.revision(), s.set.metadata.creation_timestamp));
         let current = current.pop();
-        let wanted = deployment.spec.replicas.unwrap_or(1).max(0);
+        let wanted = wanted(deployment.spec.replicas);
         let versions: Vec<_> = old.iter().map(Set::version).collect();
         let targets = rollout::step(
             deployment.spec.deploy_policy.unwrap_or_default(),

@@ -7,6 +7,7 @@ use berth_model::id::HostId;
 use berth_model::resource::{
     DeployPolicy, Kind, ObjectKey, ObjectMeta, OwnerReference, ReplicaSet, ReplicaSetStatus, Resource, Workload, WorkloadStatus,
 };
+use berth_model::validate::MAX_REPLICAS;
 
 use super::conditions::Draft;
 use super::contents;
@@ -18,6 +19,9 @@ use super::status::{Tally, trouble};
 use super::writes::Writes;
 use super::{hash, names, placement, removal};
 use crate::store::{OWN_PREFIX, WORKLOAD_FINALIZER};
+
+/// Workloads made per plan. What is missing then is made by the next plan, which follows as soon as these are stored.
+const CREATES: usize = 256;
 
 /// Annotation of a replica: hash of the template it was made of, a dot, and the mark of what it refers to.
 pub const CONTENT_ANNOTATION: &str = "berth.dev/content";
@@ -37,6 +41,7 @@ pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes:
     for host in index.workloads.iter().filter_map(|w| w.host) {
         *load.entry(host).or_default() += 1;
     }
+    let mut creates = CREATES;
     for set in index.snapshot.objects.replica_sets.iter() {
         if set.metadata.deletion_timestamp.is_some() {
             continue;
@@ -44,7 +49,7 @@ pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes:
         let step = Step::new(index, deployments, set, memory);
         step.refresh(writes);
         step.remove(writes, |host| load.get(&host).copied().unwrap_or_default());
-        step.create(index, writes);
+        step.create(index, &mut creates, writes);
         status(index, set, &step, writes);
         today.insert(&set.metadata.uid, step.content);
     }
@@ -67,7 +72,7 @@ struct Step<'i, 'a> {
 impl<'i, 'a> Step<'i, 'a> {
     fn new(index: &'i Index<'a>, deployments: &Deployments<'a>, set: &'a ReplicaSet, memory: &mut Memory) -> Step<'i, 'a> {
         let meta = &set.metadata;
-        let wanted = set.spec.replicas.unwrap_or(1).max(0);
+        let wanted = wanted(set.spec.replicas);
         let template = template_hash(index, set, memory);
         let content = format!("{template}.{}", contents::mark(&index.snapshot.objects, &meta.namespace, &set.spec.template.spec));
         let replaces = deployments.replaces(set);
@@ -109,8 +114,9 @@ impl<'i, 'a> Step<'i, 'a> {
     }
 
     /// New replicas take the lowest numbers whose names are free, so that a decision made twice clashes with itself (L16).
-    fn create(&self, index: &Index<'a>, writes: &mut Writes<'a>) {
-        let missing = count(self.targets.current).saturating_sub(self.fresh.len());
+    fn create(&self, index: &Index<'a>, creates: &mut usize, writes: &mut Writes<'a>) {
+        let missing = count(self.targets.current).saturating_sub(self.fresh.len()).min(*creates);
+        *creates -= missing;
         let meta = &self.set.metadata;
         let is_free = |name: &String| index.snapshot.objects.workloads.get(&meta.namespace, name).is_none();
         for name in (0u32..).map(|i| names::child(&meta.name, &i.to_string())).filter(is_free).take(missing) {
@@ -204,6 +210,11 @@ pub(super) fn owner(kind: Kind, meta: &ObjectMeta) -> OwnerReference {
 /// The key of the object with that metadata.
 pub(super) fn key(kind: Kind, meta: &ObjectMeta) -> ObjectKey {
     ObjectKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone() }
+}
+
+/// How many replicas a spec asks for. One that was stored before there was a bound gets as many as that allows.
+pub(super) fn wanted(replicas: Option<i32>) -> i32 {
+    replicas.unwrap_or(1).clamp(0, MAX_REPLICAS)
 }
 
 fn count(target: i32) -> usize {

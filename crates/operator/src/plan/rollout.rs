@@ -38,22 +38,22 @@ pub(super) fn step(policy: DeployPolicy, wanted: i32, current: Version, old: &[V
 
 fn rolling(wanted: i32, current: Version, old: &[Version]) -> Targets {
     let before: Vec<i32> = old.iter().map(|v| v.wanted).collect();
-    let total = current.wanted + before.iter().sum::<i32>();
-    let room = (wanted + 1 - total).max(0);
-    let grown = if before.iter().all(|&w| w == 0) { wanted } else { (current.wanted + room).min(wanted) };
+    let total = sum(current.wanted, before.iter().copied());
+    let room = wanted.saturating_add(1).saturating_sub(total).max(0);
+    let grown = if before.iter().all(|&w| w == 0) { wanted } else { current.wanted.saturating_add(room).min(wanted) };
 
     let mut targets = Targets { current: grown, old: before };
     // What doesn't serve goes first, but so many stay as are wanted: old replicas that are down for a moment come back, and
     // the new ones aren't there yet.
     let unready_current = (current.wanted - current.ready).max(0);
-    let mut spare = (total - wanted - unready_current).max(0);
+    let mut spare = total.saturating_sub(wanted).saturating_sub(unready_current).max(0);
     for (target, version) in targets.old.iter_mut().zip(old).rev() {
         let down = (version.wanted - version.ready).clamp(0, spare);
         *target -= down;
         spare -= down;
     }
     // Then what serves, the oldest first, while enough serve.
-    let ready = current.ready + old.iter().map(|v| v.ready.min(v.wanted)).sum::<i32>();
+    let ready = sum(current.ready, old.iter().map(|v| v.ready.min(v.wanted)));
     let mut excess = (ready - wanted).max(0);
     for (target, version) in targets.old.iter_mut().zip(old) {
         let down = version.ready.clamp(0, excess).min(*target);
@@ -61,6 +61,11 @@ fn rolling(wanted: i32, current: Version, old: &[Version]) -> Targets {
         excess -= down;
     }
     targets
+}
+
+/// Numbers that were stored before there was a bound on them must not end the process.
+fn sum(first: i32, rest: impl Iterator<Item = i32>) -> i32 {
+    rest.fold(first, i32::saturating_add)
 }
 
 #[cfg(test)]
@@ -95,6 +100,13 @@ mod tests {
     #[test]
     fn l07_old_replicas_that_are_down_for_a_moment_stay_while_the_new_one_is_broken() {
         assert_eq!(rolling(3, version(1, 0), &[version(3, 0)]), Targets { current: 1, old: vec![3] });
+    }
+
+    #[test]
+    fn numbers_beyond_all_bounds_dont_overflow() {
+        let huge = version(i32::MAX, 0);
+        assert_eq!(rolling(i32::MAX, huge, &[huge, huge]).current, i32::MAX);
+        assert_eq!(rolling(i32::MAX, version(0, 0), &[]).current, i32::MAX);
     }
 
     #[test]

@@ -56,6 +56,16 @@ fn l11_replicas_may_be_none_but_not_fewer() {
 }
 
 #[test]
+fn replicas_have_a_bound_because_each_is_an_object_of_its_own() {
+    assert_eq!(validate::resource(&resource(&deployment("replicas: 10000"))), Ok(()));
+    let message = "must be at most 10000, but is 2000000000";
+    assert_invalid(validate::resource(&resource(&deployment("replicas: 2000000000"))), &[("spec.replicas", message)]);
+    let template = "template: {spec: {components: [{name: a, image: \"file:a\"}]}}";
+    let set = format!("{API}\nkind: WorkloadReplicaSet\nmetadata: {{name: a}}\nspec: {{replicas: 2000000000, {template}}}\n");
+    assert_invalid(validate::resource(&resource(&set)), &[("spec.replicas", message)]);
+}
+
+#[test]
 fn references_need_not_resolve_yet_but_must_be_names() {
     let yaml = format!(
         "{API}\nkind: Workload\nmetadata: {{name: a}}\nspec:\n  components:\n    - name: a\n      image: artifact://later\n      imagePullSecret: {{name: later}}\n      localResources: {{environment: {{configFrom: [{{name: later}}], secretFrom: [{{name: later}}]}}}}\n"

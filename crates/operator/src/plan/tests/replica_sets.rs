@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use berth_model::condition;
+use berth_model::resource::Resource;
 use serde_json::{Value, json};
 
 use super::world::*;
+use crate::plan::{Action, Plan};
 
 fn replica_set(name: &str, replicas: i32, spec: Value) -> Value {
     json!({
@@ -17,6 +19,56 @@ fn replica_set(name: &str, replicas: i32, spec: Value) -> Value {
 fn environments(world: &World) -> Vec<String> {
     let contents = world.snapshot.memory.wants.values().flat_map(|wants| &wants.run);
     contents.map(|want| want.workload.components[0].resources.environment.get("key").cloned().unwrap_or_default()).collect()
+}
+
+/// How many workloads a plan makes.
+fn creates(plan: &Plan) -> usize {
+    plan.writes.iter().filter(|w| matches!(&w.action, Action::Create(Resource::Workload(_)))).count()
+}
+
+/// As a store holds it that took it before there was a bound.
+fn with_stored_replicas(world: &mut World, replicas: i32) {
+    for set in world.sets() {
+        let mut set = set;
+        set.spec.replicas = Some(replicas);
+        world.snapshot.objects.insert(Resource::ReplicaSet(set));
+    }
+}
+
+#[test]
+fn a_stored_set_of_two_billion_replicas_is_made_in_bounded_steps_and_up_to_the_bound() {
+    let mut world = World::new();
+    world.apply(replica_set("web", 1, spec("file:///a.wasm")));
+    world.settle();
+    for made in [257, 513] {
+        with_stored_replicas(&mut world, 2_000_000_000);
+        let (plan, failed) = world.pass();
+        assert_eq!((creates(&plan), failed, world.names().len()), (256, 0, made));
+    }
+    with_stored_replicas(&mut world, 2_000_000_000);
+    world.pass();
+    assert_eq!(world.sets()[0].status.replicas.unwrap().expected, 10_000);
+}
+
+#[test]
+fn a_stored_deployment_of_two_billion_replicas_gets_as_many_as_the_bound_allows() {
+    let mut world = World::new();
+    world.apply(deployment("web", 1, "file:///a.wasm"));
+    world.read();
+    let mut huge = world.deployment("web");
+    huge.spec.replicas = Some(2_000_000_000);
+    world.snapshot.objects.insert(Resource::Deployment(huge));
+    let (_, failed) = world.pass();
+    assert_eq!(failed, 0);
+    assert_eq!(world.sets()[0].spec.replicas, Some(10_000));
+}
+
+#[test]
+fn what_is_missing_beyond_one_plan_is_made_by_the_next() {
+    let mut world = World::new();
+    world.apply(replica_set("web", 600, spec("file:///a.wasm")));
+    let made: Vec<_> = (0..4).map(|_| creates(&world.pass().0)).collect();
+    assert_eq!(made, [256, 256, 88, 0]);
 }
 
 #[test]
