@@ -25,6 +25,8 @@ use crate::data::{DataError, socket_path};
 
 /// Time to connect and to get the head of an answer: the server is on this machine, but may be busy compiling.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for an apply: thousands of resources may be waiting for a slow disk.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Longest line or answer that is read: a list of some ten thousand workloads.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -50,10 +52,12 @@ pub enum ClientError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// It listens, but doesn't answer in time.
-    #[error("the berth on the data folder {} doesn't answer: nothing came for {} s", data_dir.display(), ANSWER_TIMEOUT.as_secs())]
+    #[error("the berth on the data folder {} doesn't answer: nothing came for {} s", data_dir.display(), waited.as_secs())]
     Timeout {
         /// The folder.
         data_dir: PathBuf,
+        /// How long it was given.
+        waited: Duration,
     },
     /// It says no.
     #[error(transparent)]
@@ -97,7 +101,7 @@ impl Client {
     /// Applies resources, each for itself: one that is refused doesn't keep the others.
     pub async fn apply(&self, resources: Vec<Resource>) -> Result<Applied, ClientError> {
         let body = serde_json::to_vec(&Apply { resources }).expect("resources are plain data");
-        self.call(Method::POST, "/v1/apply", body).await
+        self.call_within(APPLY_TIMEOUT, Method::POST, "/v1/apply", body).await
     }
 
     /// Resources of a kind, by namespace and name; of all namespaces when `namespace` is `None`.
@@ -149,7 +153,11 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
-        let mut answer = self.ask(method, path, body).await?;
+        self.call_within(ANSWER_TIMEOUT, method, path, body).await
+    }
+
+    async fn call_within<T: DeserializeOwned>(&self, limit: Duration, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        let mut answer = self.ask(limit, method, path, body).await?;
         let mut bytes = BytesMut::new();
         while let Some(frame) = answer.body.frame().await {
             let frame = frame.map_err(|e| ClientError::Closed(Some(e)))?;
@@ -167,7 +175,7 @@ impl Client {
     }
 
     async fn stream<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<Lines<T>, ClientError> {
-        let answer = self.ask(method, path, Vec::new()).await?;
+        let answer = self.ask(ANSWER_TIMEOUT, method, path, Vec::new()).await?;
         let status = answer.status;
         let mut lines = Lines { answer, buffer: BytesMut::new(), ended: false, item: PhantomData };
         if status.is_success() {
@@ -177,9 +185,9 @@ impl Client {
         Err(serde_json::from_slice::<ApiError>(&error).map_err(ClientError::NotUnderstood)?.into())
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
-        let asked = tokio::time::timeout(ANSWER_TIMEOUT, self.ask_without_deadline(method, path, body)).await;
-        asked.map_err(|_| ClientError::Timeout { data_dir: self.data_dir.clone() })?
+    async fn ask(&self, limit: Duration, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
+        let asked = tokio::time::timeout(limit, self.ask_without_deadline(method, path, body)).await;
+        asked.map_err(|_| ClientError::Timeout { data_dir: self.data_dir.clone(), waited: limit })?
     }
 
     async fn ask_without_deadline(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {

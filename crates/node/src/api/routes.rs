@@ -7,11 +7,13 @@ use berth_model::resource::{Kind, ObjectKey, ObjectMeta, Resource};
 use berth_operator::store::{Applied as Stored, Store};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::{once, unfold};
+use futures::stream::{self, once, unfold};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::client::line;
 use super::error::{ApiError, Code};
@@ -27,6 +29,9 @@ const MAX_BODY: usize = 64 << 20;
 /// Log lines told without a `tail`.
 const DEFAULT_TAIL: usize = 1000;
 
+/// Resources of one request that wait for the store at once: well within its queue of 1,024, and enough for a shared commit.
+const APPLIES_IN_FLIGHT: usize = 64;
+
 /// What the local API speaks for.
 pub(crate) struct Api {
     pub(crate) store: Arc<dyn Store>,
@@ -34,6 +39,8 @@ pub(crate) struct Api {
     pub(crate) events: Arc<EventRing>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) about: About,
+    /// Applies under way; they outlive their connections.
+    pub(crate) applies: TaskTracker,
     /// Ends every stream.
     pub(crate) shutdown: CancellationToken,
 }
@@ -112,7 +119,11 @@ impl Api {
         if apply.resources.len() > Apply::MAX {
             return Err(ApiError::new(Code::TooLarge, format!("more than {} resources: apply them in parts", Apply::MAX)));
         }
-        Ok(json(&apply_all(self.store.as_ref(), apply.resources).await))
+        // A task of its own: what is accepted is applied whole, also when the client goes away.
+        let store = self.store.clone();
+        let applied = self.applies.spawn(async move { apply_all(store.as_ref(), apply.resources).await }).await;
+        let applied = applied.map_err(|error| ApiError::new(Code::Internal, format!("applying ended early: {error}")))?;
+        Ok(json(&applied))
     }
 
     async fn resources(&self, kind: Kind, query: &Query) -> Answer {
@@ -205,26 +216,28 @@ fn as_applied(meta: &mut ObjectMeta) {
     };
 }
 
-/// Applies each resource for itself, in order.
+/// Applies each resource for itself, in order. Several wait for the store at once, which makes them durable together.
 pub(crate) async fn apply_all(store: &dyn Store, resources: Vec<Resource>) -> Applied {
-    let mut results = Vec::with_capacity(resources.len());
-    for mut resource in resources {
-        as_applied(resource.metadata_mut());
-        let key = resource.key();
-        let object = ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name };
-        results.push(match store.apply(resource).await {
-            Ok((stored, applied)) => {
-                let outcome = match applied {
-                    Stored::Created => Outcome::Created,
-                    Stored::Configured => Outcome::Configured,
-                    Stored::Unchanged => Outcome::Unchanged,
-                };
-                Change { object, outcome, generation: stored.metadata().generation, error: None }
-            }
-            Err(error) => Change { object, outcome: Outcome::Refused, generation: 0, error: Some(error.into()) },
-        });
+    let applied = stream::iter(resources).map(|resource| apply_one(store, resource)).buffered(APPLIES_IN_FLIGHT);
+    // Without tokio's budget, each reaches the store's queue when it is first polled, which is in order.
+    Applied { results: unconstrained(applied.collect()).await }
+}
+
+async fn apply_one(store: &dyn Store, mut resource: Resource) -> Change {
+    as_applied(resource.metadata_mut());
+    let key = resource.key();
+    let object = ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name };
+    match store.apply(resource).await {
+        Ok((stored, applied)) => {
+            let outcome = match applied {
+                Stored::Created => Outcome::Created,
+                Stored::Configured => Outcome::Configured,
+                Stored::Unchanged => Outcome::Unchanged,
+            };
+            Change { object, outcome, generation: stored.metadata().generation, error: None }
+        }
+        Err(error) => Change { object, outcome: Outcome::Refused, generation: 0, error: Some(error.into()) },
     }
-    Applied { results }
 }
 
 fn json(value: &impl serde::Serialize) -> Response<Body> {

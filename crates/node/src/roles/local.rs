@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::adapter::{Adapter, Identity};
 use crate::admin::Admin;
@@ -168,11 +169,14 @@ impl Local {
             events: self.events.clone(),
             lifecycle: self.lifecycle.clone(),
             about,
+            applies: TaskTracker::new(),
             shutdown: self.edge_shutdown.clone(),
         });
         let shutdown = self.edge_shutdown.clone();
         self.edge.spawn(async move {
-            serve("api", OwnUser(socket), api, shutdown).await;
+            serve("api", OwnUser(socket), api.clone(), shutdown).await;
+            api.applies.close();
+            api.applies.wait().await;
             "local API"
         });
         if let Some(listener) = admin {

@@ -100,6 +100,52 @@ async fn l15_an_object_exported_from_another_cluster_applies_and_can_be_deleted(
     world.shutdown().await;
 }
 
+fn config_map(name: &str, value: usize) -> Resource {
+    let metadata = ObjectMeta { name: name.into(), ..Default::default() };
+    Resource::ConfigMap(ConfigMap { metadata, data: [("value".to_owned(), value.to_string())].into() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_resources_are_applied_in_their_order() {
+    let world = World::start(WorldConfig::default()).await;
+    // Each object several times: only the order says which one stays, and that the later ones find it.
+    let resources: Vec<_> = (0..1000).map(|n| config_map(&format!("map-{}", n % 250), n)).collect();
+    let applied = world.client().apply(resources).await.unwrap();
+    for (n, change) in applied.results.iter().enumerate() {
+        assert_eq!(change.object.name, format!("map-{}", n % 250));
+        assert_eq!(change.outcome, if n < 250 { Outcome::Created } else { Outcome::Configured }, "{n}: {change:?}");
+    }
+    for n in [0, 100, 249] {
+        let Resource::ConfigMap(stored) = world.client().get(Kind::ConfigMap, "default", &format!("map-{n}")).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(stored.data["value"], (n + 750).to_string());
+    }
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_that_was_accepted_is_finished_when_its_client_goes_away() {
+    const COUNT: usize = 4000;
+    let mut world = World::start(WorldConfig::default()).await;
+    let socket = world.local().data_dir().join("berth.sock");
+    let resources: Vec<_> = (0..COUNT).map(|n| config_map(&format!("map-{n}"), n)).collect();
+    let body = serde_json::to_string(&serde_json::json!({ "resources": resources })).unwrap();
+    let mut watch = world.store().watch();
+    let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    let head = format!("POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap();
+    drop(stream);
+    world
+        .eventually("all are applied", PATIENCE, || async {
+            (world.store().list(Kind::ConfigMap, None).await.unwrap().len() == COUNT).then_some(())
+        })
+        .await;
+    world.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_need_escaping_reach_the_store_as_they_are() {
     let world = World::start(WorldConfig::default()).await;
