@@ -201,6 +201,11 @@ fn failure_message(failure: &Failure) -> String {
     format!("{}{separator}try {} follows at {at}", failure.message, failure.count + 1)
 }
 
+/// What the event of a failure says: the same for each try, so that events merge instead of pushing out others.
+fn cause(failure: &Failure) -> String {
+    if failure.message.is_empty() { "its host didn't say why".to_owned() } else { failure.message.clone() }
+}
+
 /// Conditions of a workload that no host has accepted.
 fn unstarted(draft: &mut Draft<'_>, placement: ConditionStatus, reason: &str, message: &str) {
     draft.set("Placement", placement, reason, message);
@@ -254,7 +259,7 @@ fn event<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, next: &Next<'_>, writ
     let tell = |severity, reason: &str, message| vec![writes.event(key(Kind::Workload, &facts.object.metadata), severity, reason, message)];
     match next {
         Next::Placed(id) => tell(Severity::Normal, "Scheduled", format!("on host {}", index.hosts.get(id).map_or("", |h| h.name()))),
-        Next::Failed(failure) if facts.host.is_some() => tell(Severity::Warning, &failure.reason, failure_message(failure)),
+        Next::Failed(failure) if facts.host.is_some() => tell(Severity::Warning, &failure.reason, cause(failure)),
         Next::Unplaced(why) if !why.passes() && !was("HostSelection", why.reason) => {
             tell(Severity::Warning, why.reason, why.message.clone())
         }

@@ -103,6 +103,21 @@ fn l05_tries_are_further_and_further_apart() {
 }
 
 #[test]
+fn l05_each_failed_try_tells_the_same_event_so_that_they_merge() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.behaviour = Box::new(|_, want| Some(Report::failed(want.id.clone(), "PullFailed", "no such image")));
+    world.apply(workload("app", spec("file:///a.wasm")));
+    for _ in 0..4 {
+        world.settle();
+        world.advance(Duration::from_secs(60));
+    }
+    let told: Vec<_> = world.events.iter().filter(|e| e.reason == "PullFailed").map(|e| e.message.as_str()).collect();
+    assert_eq!(told, ["no such image"; 4]);
+    assert!(ready(&world.workload("app").status.conditions).2.contains("follows at"), "the condition says when");
+}
+
+#[test]
 fn l05_the_next_try_is_when_the_plan_says() {
     let mut world = World::new();
     world.host("one", &[]);
