@@ -26,5 +26,5 @@ mod types;
 
 pub use client::{Client, ClientError, Lines};
 pub use error::{ApiError, Code};
-pub(crate) use routes::{About, Api, apply_all};
+pub(crate) use routes::{About, Api, MAX_STREAMS, apply_all};
 pub use types::{Applied, Apply, Change, Figures, List, Outcome, Progress, ResourceRef, Top, Version, WatchEvent, WatchKind};

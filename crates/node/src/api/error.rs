@@ -32,6 +32,8 @@ pub enum Code {
     TooLarge,
     /// The process is stopping.
     Stopping,
+    /// Too much of the same is under way.
+    Busy,
     /// Berth's own fault.
     Internal,
 }
@@ -49,7 +51,7 @@ impl ApiError {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Conflict => StatusCode::CONFLICT,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Stopping | Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

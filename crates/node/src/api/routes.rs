@@ -7,10 +7,11 @@ use berth_model::resource::{Kind, ObjectKey, ObjectMeta, Resource};
 use berth_operator::store::{Applied as Stored, Store};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::{self, once, unfold};
+use futures::stream::{self, Stream, once, unfold};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +33,9 @@ const DEFAULT_TAIL: usize = 1000;
 /// Resources of one request that wait for the store at once: well within its queue of 1,024, and enough for a shared commit.
 const APPLIES_IN_FLIGHT: usize = 64;
 
+/// Answers without an end at once. Fewer than the server's 64 connections, so that `berth stop` and other short calls get theirs.
+pub(crate) const MAX_STREAMS: usize = 48;
+
 /// What the local API speaks for.
 pub(crate) struct Api {
     pub(crate) store: Arc<dyn Store>,
@@ -39,6 +43,8 @@ pub(crate) struct Api {
     pub(crate) events: Arc<EventRing>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) about: About,
+    /// Room for answers without an end.
+    pub(crate) streams: Arc<Semaphore>,
     /// Applies under way; they outlive their connections.
     pub(crate) applies: TaskTracker,
     /// Ends every stream.
@@ -74,8 +80,9 @@ impl Api {
             (&Method::DELETE, ["v1", "resources", plural, namespace, name]) => self.delete(kind(plural)?, namespace, name).await,
             (&Method::GET, ["v1", "logs", namespace, name]) => self.logs(namespace, name, &query).await,
             (&Method::GET, ["v1", "events"]) => {
-                let source = Following::start(self.events.clone(), query.flag("follow")?);
-                Ok(self.stream(lines(source)))
+                let follow = query.flag("follow")?;
+                let slot = self.slot(follow)?;
+                Ok(self.stream(lines(Following::start(self.events.clone(), follow)), slot))
             }
             (&Method::GET, ["v1", "top"]) => Ok(json(&self.top())),
             (&Method::POST, ["v1", "drain"]) => {
@@ -129,8 +136,9 @@ impl Api {
     async fn resources(&self, kind: Kind, query: &Query) -> Answer {
         let selection = Selection { kind, namespace: query.text("namespace"), name: query.text("name") };
         if query.flag("watch")? {
+            let slot = self.slot(true)?;
             let source = Watching::start(self.store.clone(), selection).await?;
-            return Ok(self.stream(lines(source)));
+            return Ok(self.stream(lines(source), slot));
         }
         let items = selection.list(self.store.as_ref()).await?;
         if let (true, Some(name), Some(namespace)) = (items.is_empty(), &selection.name, &selection.namespace) {
@@ -152,12 +160,14 @@ impl Api {
 
     async fn logs(&self, namespace: &str, name: &str, query: &Query) -> Answer {
         let tail = query.number("tail")?.unwrap_or(DEFAULT_TAIL);
-        let source = Logging::start(self.host.logs(), namespace.into(), name.into(), tail, query.flag("follow")?);
+        let follow = query.flag("follow")?;
+        let slot = self.slot(follow)?;
+        let source = Logging::start(self.host.logs(), namespace.into(), name.into(), tail, follow);
         if source.is_empty() && !self.has_workload(namespace, name).await? {
             let message = format!("no workload, replica set or deployment {name} in namespace {namespace}: see `berth get all -A`");
             return Err(ApiError::new(Code::NotFound, message));
         }
-        Ok(self.stream(lines(source)))
+        Ok(self.stream(lines(source), slot))
     }
 
     async fn has_workload(&self, namespace: &str, name: &str) -> Result<bool, ApiError> {
@@ -197,8 +207,22 @@ impl Api {
         respond(StatusCode::OK, "application/jsonl", streamed(first.chain(drained).chain(rest)))
     }
 
-    fn stream(&self, lines: impl futures::Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
-        let lines = lines.take_until(self.shutdown.clone().cancelled_owned());
+    /// Room for an answer that has no end, if it is one.
+    fn slot(&self, endless: bool) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if !endless {
+            return Ok(None);
+        }
+        self.streams.clone().try_acquire_owned().map(Some).map_err(|_| {
+            let message = format!("{MAX_STREAMS} watches and followed logs or events are open already: end one of them, and try again");
+            ApiError::new(Code::Busy, message)
+        })
+    }
+
+    fn stream(&self, lines: impl Stream<Item = Bytes> + Send + 'static, slot: Option<OwnedSemaphorePermit>) -> Response<Body> {
+        let lines = lines.take_until(self.shutdown.clone().cancelled_owned()).inspect(move |_| {
+            // Held for as long as the answer is.
+            let _ = &slot;
+        });
         respond(StatusCode::OK, "application/jsonl", streamed(lines))
     }
 }

@@ -20,14 +20,14 @@ use berth_oci::{LocalLimits, LocalSource};
 use berth_operator::store::{EmbeddedStore, Store, StoreError};
 use berth_operator::{Operator, OperatorConfig};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapter::{Adapter, Identity};
 use crate::admin::Admin;
-use crate::api::{About, Api, Applied, apply_all};
+use crate::api::{About, Api, Applied, MAX_STREAMS, apply_all};
 use crate::data::{DataError, DataFolder, Holder};
 use crate::events::{DEFAULT_CAPACITY, EventRing};
 use crate::lifecycle::Lifecycle;
@@ -169,6 +169,7 @@ impl Local {
             events: self.events.clone(),
             lifecycle: self.lifecycle.clone(),
             about,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             applies: TaskTracker::new(),
             shutdown: self.edge_shutdown.clone(),
         });

@@ -147,6 +147,32 @@ async fn an_apply_that_was_accepted_is_finished_when_its_client_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_streams_leave_room_for_short_calls_and_for_stop() {
+    let world = World::start(WorldConfig::default()).await;
+    let client = world.client();
+    let mut events = Vec::new();
+    let mut watches = Vec::new();
+    for _ in 0..24 {
+        events.push(client.events(true).await.unwrap());
+        watches.push(client.watch(Kind::Workload, None, None).await.unwrap());
+    }
+    let busy =
+        |error: Option<ClientError>| matches!(error, Some(ClientError::Refused(e)) if e.code == Code::Busy && e.message.contains("48"));
+    assert!(busy(client.events(true).await.err()));
+    assert!(busy(client.watch(Kind::Workload, None, None).await.err()));
+    assert!(busy(client.logs("default", "hello", 1, true).await.err()));
+    client.events(false).await.unwrap();
+    client.version().await.unwrap();
+
+    watches.pop();
+    world.eventually("the place of one that ended is free", PATIENCE, || async { client.events(true).await.ok().map(drop) }).await;
+    let mut progress = client.stop().await.unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, progress.next()).await.unwrap().unwrap(), Some(Progress::Draining));
+    drop((events, watches, progress));
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_need_escaping_reach_the_store_as_they_are() {
     let world = World::start(WorldConfig::default()).await;
     let error = world.client().get(Kind::Workload, "default", "a b/c?d&e").await.unwrap_err();
