@@ -17,7 +17,8 @@ use super::snapshot::Memory;
 pub struct HostWants {
     /// What it is to run, sorted by id.
     pub run: Vec<Want>,
-    /// What it is to stop, for a peer that doesn't understand sets.
+    /// What it is to stop because it is deleted, sorted. Peers that don't understand sets need it, and an answer to a set that
+    /// holds an id here shows whether that has stopped.
     pub stop: Vec<WorkloadId>,
     /// What it may go on running though nobody knows any more what that is: the operator that knew is gone, and what it was
     /// made of has changed. While there is any, the host is told single steps instead of the set.
@@ -28,6 +29,11 @@ impl HostWants {
     /// What the host is to run under that id.
     pub fn get(&self, id: &WorkloadId) -> Option<&Want> {
         self.run.binary_search_by(|want| want.id.cmp(id)).ok().map(|i| &self.run[i])
+    }
+
+    /// Whether the host is to stop that id for good.
+    pub fn stops(&self, id: &WorkloadId) -> bool {
+        self.stop.binary_search(id).is_ok()
     }
 }
 
@@ -86,6 +92,7 @@ pub(super) fn plan(index: &Index<'_>, memory: &Memory) -> BTreeMap<HostId, Arc<H
     let before = &index.snapshot.memory.wants;
     let keep = |(id, mut wants): (HostId, HostWants)| {
         wants.run.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        wants.stop.sort_unstable();
         let same = before.get(&id).filter(|before| ***before == wants).cloned();
         (id, same.unwrap_or_else(|| Arc::new(wants)))
     };

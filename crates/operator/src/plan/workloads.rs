@@ -294,13 +294,13 @@ fn finish<'a>(index: &Index<'a>, facts: &WorkloadFacts<'a>, writes: &mut Writes<
     writes.update(meta, Resource::Workload(changed), vec![event]);
 }
 
-/// Whether no living host has the workload, as far as its last answer tells. That answer has to be to the latest set, which
-/// doesn't hold the workload.
+/// Whether no living host has the workload, as far as its last answer tells. That answer has to be to a set that says to stop it:
+/// every set since its deletion does, and none before, such as one from before it was placed. It need not be the latest set, for
+/// that may change faster than the host answers.
 fn has_stopped(index: &Index<'_>, facts: &WorkloadFacts<'_>) -> bool {
-    let Some((id, host)) = facts.host.and_then(|id| Some((id, index.hosts.get(&id)?))) else { return true };
+    let Some(host) = facts.host.and_then(|id| index.hosts.get(&id)) else { return true };
     if host.is_dead() {
         return true;
     }
-    let (Some(answer), Some(wants)) = (host.answer, index.snapshot.memory.wants.get(&id)) else { return false };
-    Arc::ptr_eq(&answer.to, wants) && wants.get(&facts.id).is_none() && !answer.reports.contains_key(&facts.id)
+    host.answer.is_some_and(|answer| answer.to.stops(&facts.id) && !answer.reports.contains_key(&facts.id))
 }

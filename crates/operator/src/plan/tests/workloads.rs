@@ -1,12 +1,16 @@
 //! Single workloads: failures, edits, and what their conditions say.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Report, WorkloadState};
 use berth_model::condition;
+use berth_model::resource::Kind;
 use serde_json::json;
 
 use super::world::*;
+use crate::plan::Answer;
 
 #[test]
 fn a_workload_says_where_it_runs_and_that_it_is_ready() {
@@ -165,12 +169,47 @@ fn l12_what_runs_goes_on_when_its_config_map_is_deleted_and_says_so() {
     world.apply(config_map("settings", "old"));
     world.apply(workload("app", configured_spec()));
     world.settle();
-    world.delete(berth_model::resource::Kind::ConfigMap, "settings");
+    world.delete(Kind::ConfigMap, "settings");
     world.settle();
     let app = world.workload("app");
     assert_eq!(condition::find(&app.status.conditions, "Config").unwrap().reason, "ReferenceNotFound");
     assert_eq!(world.snapshot.memory.wants[&host].run.len(), 1);
     assert_eq!(ready(&app.status.conditions).0, "True");
+}
+
+#[test]
+fn l15_a_stop_is_confirmed_though_the_set_has_changed_since() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.stuck.insert(host);
+    world.delete(Kind::Workload, "app");
+    world.pass();
+    let told = world.snapshot.memory.wants[&host].clone();
+    world.apply(workload("other", spec("file:///a.wasm")));
+    world.settle();
+    assert!(!Arc::ptr_eq(&told, &world.snapshot.memory.wants[&host]), "it was told something newer");
+    assert_eq!(world.names(), ["app", "other"]);
+    world.snapshot.hosts.get_mut(&host).unwrap().answer = Some(Answer { to: told, reports: HashMap::new() });
+    world.pass();
+    assert_eq!(world.names(), ["other"]);
+}
+
+#[test]
+fn l15_an_answer_from_before_a_workload_was_placed_doesnt_confirm_its_stop() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.settle();
+    world.stuck.insert(host);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.delete(Kind::Workload, "app");
+    world.settle();
+    assert_eq!(world.names(), ["app"]);
+    world.stuck.clear();
+    world.settle();
+    assert!(world.names().is_empty());
 }
 
 #[test]
