@@ -184,7 +184,12 @@ fn said<'a>(answer: &'a Answer, id: &WorkloadId, object: &Workload) -> Stand<'a>
     }
 }
 
-/// Whether a workload serves all that it asked for.
+/// Whether a workload serves all that it asked for, as it is today.
 pub(super) fn is_ready(report: &Report) -> bool {
-    report.state == WorkloadState::Running && report.ready && report.conflicts.is_empty()
+    report.state == WorkloadState::Running && report.ready && report.conflicts.is_empty() && !keeps_previous(report)
+}
+
+/// Whether the host runs the workload as it was before an edit, and says why it can't run it as it is today.
+pub(super) fn keeps_previous(report: &Report) -> bool {
+    report.state == WorkloadState::Running && !report.reason.is_empty()
 }

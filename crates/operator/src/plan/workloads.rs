@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::conditions::Draft;
 use super::contents::{self, Content, Refusal};
-use super::index::{Index, Stand, WorkloadFacts, is_ready};
+use super::index::{self, Index, Stand, WorkloadFacts, is_ready};
 use super::placement::{self, Placer, Unplaceable};
 use super::replica_sets::{Today, key};
 use super::snapshot::{Failure, Memory};
@@ -234,11 +234,13 @@ fn told(facts: &WorkloadFacts<'_>, failure: Option<&Failure>, draft: &mut Draft<
     draft.set("Placement", True, "Accepted", "");
     let running = report.state == WorkloadState::Running;
     let reason = if report.reason.is_empty() { report.state.as_str() } else { &report.reason };
-    draft.set_if("Sync", running, ("Running", ""), (reason, &report.message));
-    if is_ready(report) {
+    draft.set_if("Sync", running && report.reason.is_empty(), ("Running", ""), (reason, &report.message));
+    if index::keeps_previous(report) {
+        draft.set("Ready", False, reason, &format!("the previous version still serves, because the new one failed: {}", report.message));
+    } else if is_ready(report) {
         draft.set("Ready", True, "Ready", "");
     } else if report.conflicts.is_empty() {
-        let reason = if running && report.reason.is_empty() { "NotServing" } else { reason };
+        let reason = if running { "NotServing" } else { reason };
         draft.set("Ready", False, reason, &report.message);
         if report.state == WorkloadState::Starting {
             still_failing(failure, draft);

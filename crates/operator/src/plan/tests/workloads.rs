@@ -149,6 +149,27 @@ fn l12_editing_a_workload_that_runs_takes_effect_in_place() {
 }
 
 #[test]
+fn l12_an_edit_that_fails_says_so_and_that_the_previous_version_serves() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.behaviour = Box::new(|_, want| {
+        let (reason, message) = ("PullFailed".to_owned(), "no such image".to_owned());
+        Some(Report { reason, message, ..running(want)? })
+    });
+    world.apply(workload("app", spec("file:///b.wasm")));
+    world.settle();
+    let app = world.workload("app");
+    let sync = condition::find(&app.status.conditions, "Sync").unwrap();
+    assert_eq!((sync.status.to_string().as_str(), &*sync.reason, &*sync.message), ("False", "PullFailed", "no such image"));
+    let (status, reason, message) = ready(&app.status.conditions);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "PullFailed"));
+    assert!(message.starts_with("the previous version still serves") && message.ends_with("no such image"), "{message}");
+    assert_eq!(app.status.host_id, Some(host.to_string()), "it stays where it serves");
+}
+
+#[test]
 fn l12_an_edit_that_moves_a_workload_moves_it() {
     let mut world = World::new();
     let (a, b) = (world.host("one", &[("zone", "a")]), world.host("two", &[("zone", "b")]));
