@@ -3,6 +3,9 @@
 //! One task owns the snapshot. Writes are made by another while it goes on listening, so that a slow store never makes it miss
 //! heartbeats; the next plan waits for them, and so knows of them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -284,12 +287,17 @@ impl Running {
         self.plan_soon();
     }
 
-    async fn tick(&mut self) {
-        // The operator itself stood still: whoever was silent meanwhile may just not have been heard.
+    /// When the operator itself stood still, whoever was silent meanwhile may just not have been heard. To be asked before any
+    /// lease is judged, with today's `uptime`.
+    fn notice_stall(&mut self) {
         if self.last_tick.elapsed() > self.snapshot.config.lease / 2 && self.snapshot.listening_since.is_some() {
             self.snapshot.listening_since = Some(self.snapshot.uptime);
         }
         self.last_tick = Instant::now();
+    }
+
+    async fn tick(&mut self) {
+        self.notice_stall();
         self.list_if_needed().await;
         let Snapshot { hosts, memory, uptime, .. } = &self.snapshot;
         let turned = |id: &HostId| plan::is_dead(&self.snapshot, *id) != memory.dead.contains_key(id);
@@ -304,6 +312,7 @@ impl Running {
         self.last_plan = Instant::now();
         self.snapshot.now = Timestamp::now();
         self.snapshot.uptime = self.started.elapsed();
+        self.notice_stall();
         let plan = plan::plan(&self.snapshot);
         self.took = self.last_plan.elapsed();
         self.next = plan.next;

@@ -9,8 +9,9 @@ use berth_model::id::HostId;
 /// heartbeats could arrive. While they can't, whoever was alive stays so, and whoever was dead.
 pub fn is_dead(snapshot: &Snapshot, id: HostId) -> bool {
     let heard = snapshot.hosts.get(&id).map(|view| view.heard);
-    if heard.is_none() && snapshot.config.hosts_share_process {
-        return true;
+    if snapshot.config.hosts_share_process {
+        // Whoever was heard lives as long as this process; its silence only says that the process has much to do.
+        return heard.is_none();
     }
     match snapshot.listening_since {
         Some(since) => snapshot.uptime.saturating_sub(heard.unwrap_or(Duration::ZERO).max(since)) > snapshot.config.lease,

@@ -42,7 +42,7 @@ pub struct PlanConfig {
     /// Whether workloads that name no environment may run on any host (default), or only on hosts of their namespace.
     pub shared_hosts: bool,
     /// Whether hosts end when the operator does, as in `berth up`: then one that wasn't heard since the start is gone, and
-    /// nothing waits for its lease.
+    /// nothing waits for its lease; and one that was heard since never counts as dead.
     pub hosts_share_process: bool,
     /// Replica sets of earlier versions that are kept for rolling back. 3.
     pub history: usize,

@@ -159,6 +159,19 @@ fn where_hosts_end_with_the_operator_nothing_waits_for_those_of_before() {
 }
 
 #[test]
+fn a_host_in_the_operators_own_process_never_counts_as_dead() {
+    let mut world = World::with(PlanConfig { hosts_share_process: true, ..PlanConfig::default() });
+    let host = world.host("local", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.silent.insert(host);
+    world.advance(Duration::from_secs(600));
+    world.settle();
+    assert_eq!(world.placed()[&host], ["app"]);
+    assert!(!world.happened("HostLost"));
+}
+
+#[test]
 fn two_living_hosts_of_one_name_get_an_object_each() {
     let mut world = World::new();
     let (one, two) = (world.host("same", &[]), world.host("same", &[]));
