@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod announced;
 mod apply;
 mod link;
 pub mod plan;

@@ -13,6 +13,7 @@ use berth_control::{Bus, CallError, HostClient, Report, WorkloadState};
 use berth_model::id::HostId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::plan::HostWants;
 use steps::Steps;
@@ -29,6 +30,8 @@ pub(crate) struct Answered {
     pub(crate) host: HostId,
     /// The set it was told before.
     pub(crate) to: Arc<HostWants>,
+    /// When it was told that.
+    pub(crate) sent: Instant,
     pub(crate) reports: Vec<Report>,
 }
 
@@ -124,11 +127,12 @@ impl Link {
         let mut failing = false;
         loop {
             let to = self.wants.borrow_and_update().clone();
+            let sent = Instant::now();
             let wait = match self.tell(&to).await {
                 Ok(reports) => {
                     failing = false;
                     let settled = is_settled(&to, &reports);
-                    if self.answers.send(Answered { host: self.client.host(), to, reports }).await.is_err() {
+                    if self.answers.send(Answered { host: self.client.host(), to, sent, reports }).await.is_err() {
                         return;
                     }
                     if settled { self.resync_every } else { soon }

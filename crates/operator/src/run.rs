@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::announced::Announced;
 use crate::apply::{Outcome, apply};
 use crate::link::{Answered, Links};
 use crate::plan::{self, Answer, HostView, Memory, Objects, PlanConfig, Snapshot};
@@ -127,6 +128,7 @@ struct Running {
     config: OperatorConfig,
     links: Links,
     snapshot: Snapshot,
+    announced: Announced,
     started: Instant,
     last_tick: Instant,
     last_plan: Instant,
@@ -160,6 +162,7 @@ impl Running {
             config,
             links,
             snapshot,
+            announced: Announced::default(),
             started: now,
             last_tick: now,
             last_plan: now,
@@ -254,7 +257,9 @@ impl Running {
 
     /// Takes over what a host says unasked. What it says nothing about any more shows when it is asked.
     fn reports(&mut self, host: HostId, reports: Vec<Report>) {
-        let Some(answer) = self.snapshot.hosts.get_mut(&host).and_then(|view| view.answer.as_mut()) else { return };
+        let Some(view) = self.snapshot.hosts.get_mut(&host) else { return };
+        self.announced.note(host, &reports);
+        let Some(answer) = view.answer.as_mut() else { return };
         for report in reports {
             match report.state {
                 WorkloadState::NotFound => answer.reports.remove(&report.id),
@@ -270,7 +275,10 @@ impl Running {
 
     fn answered(&mut self, answered: Answered) {
         let Some(view) = self.snapshot.hosts.get_mut(&answered.host) else { return };
-        let reports = answered.reports.into_iter().map(|report| (report.id.clone(), report)).collect();
+        let mut reports = answered.reports.into_iter().map(|report| (report.id.clone(), report)).collect();
+        if self.announced.amend(answered.host, answered.sent, &answered.to, &mut reports) {
+            self.links.nudge(answered.host);
+        }
         let news = view.answer.as_ref().is_none_or(|before| before.reports != reports || !Arc::ptr_eq(&before.to, &answered.to));
         view.answer = Some(Answer { to: answered.to, reports });
         if news {
@@ -331,6 +339,7 @@ impl Running {
     fn forget_hosts(&mut self) {
         let Snapshot { hosts, memory, uptime, config, .. } = &mut self.snapshot;
         hosts.retain(|id, _| memory.dead.get(id).is_none_or(|since| uptime.saturating_sub(*since) < config.forget_hosts_after * 2));
+        self.announced.retain(|id| hosts.contains_key(id));
     }
 
     fn applied(&mut self, outcome: Outcome) {
