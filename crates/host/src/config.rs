@@ -76,7 +76,8 @@ impl Default for HostConfig {
             // Wasmtime's default, which Python's and JavaScript's components are built for.
             stack_bytes: 512 << 10,
             compile_threads: std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
-            // A spinning neighbour delays others on its core by at most this; shorter ticks cost more than they save.
+            // A neighbour that computes delays others on its core by this at each step of their requests. Shorter ones are not
+            // measured yet.
             tick: Duration::from_millis(10),
             drain_grace: Duration::from_secs(30),
             log_lines: 1000,
