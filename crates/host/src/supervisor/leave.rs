@@ -113,8 +113,8 @@ impl Supervisor {
         self.routes.store(Arc::new(Routes::empty()));
         for (_, mut item) in items.drain() {
             if let Some(http) = item.stop(self.serial()).as_ref().and_then(Serving::http) {
+                // Not cut: the guests end with the ingress's threads, without a word to clients that are cut off too.
                 http.admission.close();
-                http.entry.cut.cancel();
             }
             self.release(&item);
         }
