@@ -14,7 +14,7 @@ const MAX_NAME: usize = 40;
 
 /// A deployment of the component in the file at `path`.
 pub(super) fn component(path: &Path) -> Result<Resource, IntakeError> {
-    let bytes = std::fs::read(path).map_err(|source| IntakeError::Read { path: path.into(), source })?;
+    let bytes = images::read_component(path).map_err(|source| IntakeError::Read { path: path.into(), source })?;
     // A file that is no component is deployed all the same, so that the error is the workload's and the rest keeps running.
     let http = inspect(&bytes).ok().and_then(|found| found.http()).unwrap_or(HttpExport::P2);
     Ok(deployment(path, ImageRef::File(absolute(path)?), &[handler(http)]))

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use berth_host::intake::MAX_COMPONENT_BYTES;
 use berth_model::digest::Digest;
 use berth_model::image::ImageRef;
 use berth_model::resource::{Resource, Template, WorkloadSpec};
@@ -64,6 +65,19 @@ fn content(spec: &WorkloadSpec) -> Option<String> {
         Ok(ImageRef::OciLayout { path, .. }) => Some(path.join("index.json")),
         _ => None,
     });
-    let digests: String = files.filter_map(|file| std::fs::read(file).ok()).map(|bytes| Digest::of(&bytes).to_string()).collect();
+    let digests: String = files.filter_map(|file| read_component(&file).ok()).map(|bytes| Digest::of(&bytes).to_string()).collect();
     (!digests.is_empty()).then(|| Digest::of(digests.as_bytes()).hex()[..16].to_owned())
+}
+
+/// The bytes of a regular file, of at most what a host takes for a component. Looks before it opens: opening a pipe would wait for a
+/// writer, and a device may never end.
+pub(super) fn read_component(path: &Path) -> std::io::Result<Vec<u8>> {
+    let meta = path.metadata()?;
+    if !meta.is_file() {
+        return Err(std::io::Error::other("it isn't a regular file"));
+    }
+    if meta.len() > MAX_COMPONENT_BYTES as u64 {
+        return Err(std::io::Error::other(format!("it has {} bytes, and a component at most {MAX_COMPONENT_BYTES}", meta.len())));
+    }
+    std::fs::read(path)
 }

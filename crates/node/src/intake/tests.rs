@@ -111,3 +111,15 @@ fn any_file_name_gives_a_dns_label() {
     let long = name_from(Path::new(&"x-".repeat(60)));
     assert!(long.len() <= 40 && !long.ends_with('-'), "{long}");
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once_and_stops_no_manifest() {
+    let tmp = tempfile::tempdir().unwrap();
+    let endless = tmp.path().join("endless.wasm");
+    std::os::unix::fs::symlink("/dev/zero", &endless).unwrap();
+    let error = take(Input::Path(endless.clone())).unwrap_err().to_string();
+    assert!(error.contains("isn't a regular file") && error.contains("endless.wasm"), "{error}");
+    std::fs::write(tmp.path().join("app.yaml"), manifest("app", "file://endless.wasm")).unwrap();
+    let intake = take(Input::Manifests(tmp.path().join("app.yaml"))).unwrap();
+    assert_eq!(image_of(&intake.resources[0]), format!("file://{}", endless.display()));
+}

@@ -282,10 +282,10 @@ impl Local {
     pub async fn ended(&mut self) -> Option<&'static str> {
         tokio::select! {
             () = self.lifecycle.stop_wanted() => None,
-            Some(ended) = self.control.join_next() => Some(ended.unwrap_or("a task that panicked")),
+            Some(ended) = self.control.join_next() => Some(ended.unwrap_or("task that panicked")),
             Some(ended) = self.edge.join_next() => match self.lifecycle.phase() {
                 // The drain is one of them, and ends with the drain.
-                crate::lifecycle::Phase::Serving => Some(ended.unwrap_or("a task that panicked")),
+                crate::lifecycle::Phase::Serving => Some(ended.unwrap_or("task that panicked")),
                 _ => { self.lifecycle.stop_wanted().await; None }
             },
         }

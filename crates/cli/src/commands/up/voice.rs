@@ -102,7 +102,8 @@ impl<'a> Voice<'a> {
                 self.line(&format!("{} {wait}: {}", short(owner), explained(reason, message)));
             }
             Notice::Conflict { owner, domain, holder } => {
-                self.error(&format!("{}: the domain {domain} is served by {holder}, which is older", short(owner)));
+                let way_out = "give one of them another config.host, or delete that one";
+                self.error(&format!("{}: the domain {domain} is served by {holder}, which is older: {way_out}", short(owner)));
             }
         }
     }
