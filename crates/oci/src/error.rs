@@ -2,8 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use berth_model::digest::Digest;
+
+use crate::registry::PullError;
 
 /// Why an image couldn't be fetched. The text names the file or reference and, where there is one, the way out.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +120,15 @@ pub enum FetchError {
         /// The digest it has.
         actual: Digest,
     },
+    /// The image couldn't be pulled.
+    #[error(transparent)]
+    Pull(#[from] Arc<PullError>),
+    /// The image lies on a disk, which this source doesn't read.
+    #[error("{image} is in no registry")]
+    NotInRegistry {
+        /// The reference.
+        image: String,
+    },
     /// The image lies in a registry, which this source can't reach.
     #[error(
         "{image} is in a registry, and registries are not available here; use file://PATH for a component's file or oci:PATH for an OCI image layout folder"
@@ -140,7 +152,7 @@ pub enum FetchError {
 }
 
 /// `a, b and 3 more`, or `none`: an error stays readable whatever a layout holds.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     const SHOWN: usize = 10;
     match names {
         [] => "none".to_owned(),

@@ -6,6 +6,13 @@ use berth_model::digest::Digest;
 use serde::Deserialize;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker's own, which registries give for container images: asked for to be able to say what an image is.
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// What a registry is asked for, as an Accept header.
+pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 /// The layer type of components, and the older one that is still found.
 const COMPONENT_LAYERS: [&str; 2] = ["application/wasm", "application/vnd.module.wasm.content.layer.v1+wasm"];
 
@@ -19,6 +26,17 @@ pub struct Descriptor {
     pub size: u64,
     #[serde(default)]
     annotations: Option<Annotations>,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+/// What an image of an index runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Platform {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +48,15 @@ struct Annotations {
 impl Descriptor {
     fn name(&self) -> Option<&str> {
         self.annotations.as_ref()?.ref_name.as_deref()
+    }
+
+    fn architecture(&self) -> Option<&str> {
+        Some(self.platform.as_ref()?.architecture.as_str())
+    }
+
+    /// What it runs on, for a person.
+    fn platform_label(&self) -> String {
+        self.platform.as_ref().map_or_else(|| self.digest.to_string(), |platform| format!("{}/{}", platform.os, platform.architecture))
     }
 
     /// The name a person chooses it by: the tag, else the digest.
@@ -73,6 +100,80 @@ pub enum NoChoice {
     Ambiguous(Vec<String>),
     /// The one asked for is something else, such as an index of several platforms.
     NotAManifest(String),
+}
+
+/// A manifest or an index, as a registry gives either for one reference.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Root {
+    /// A manifest's layers.
+    Manifest(Vec<Descriptor>),
+    /// An index's images.
+    Index(Vec<Descriptor>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Either {
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+}
+
+/// Reads what a reference leads to. Its own media type says what it is; without one, what it has. One that has both is refused, as the
+/// specification asks: two readers could take it for two different things.
+pub fn root(content: &[u8]) -> Result<Root, String> {
+    let Either { media_type, layers, manifests } = document(content)?;
+    match (media_type.as_deref(), layers, manifests) {
+        (_, Some(_), Some(_)) => Err("it has both layers and manifests".to_owned()),
+        (None | Some(MANIFEST | DOCKER_MANIFEST), Some(layers), None) => Ok(Root::Manifest(layers)),
+        (None | Some(INDEX | DOCKER_INDEX), None, Some(manifests)) => Ok(Root::Index(manifests)),
+        (Some(media_type), _, _) if ![MANIFEST, DOCKER_MANIFEST, INDEX, DOCKER_INDEX].contains(&media_type) => {
+            Err(format!("it is of type {media_type}"))
+        }
+        _ => Err("it has neither layers nor manifests".to_owned()),
+    }
+}
+
+/// Why no image of an index of platforms was chosen. Both carry what there is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoPlatform {
+    /// None is for WebAssembly.
+    Missing(Vec<String>),
+    /// Several are.
+    Ambiguous(Vec<String>),
+}
+
+/// The image of an index that is a component: the only image, or the only one whose architecture is `wasm`. What describes other
+/// images (attestations) is none.
+pub fn choose_platform(images: &[Descriptor]) -> Result<&Descriptor, NoPlatform> {
+    let is_image = |image: &&Descriptor| {
+        matches!(image.media_type.as_deref(), None | Some(MANIFEST | DOCKER_MANIFEST)) && image.architecture() != Some("unknown")
+    };
+    let candidates: Vec<_> = images.iter().filter(is_image).collect();
+    if let [only] = candidates[..] {
+        return Ok(only);
+    }
+    let wasm: Vec<_> = candidates.iter().copied().filter(|image| image.architecture() == Some("wasm")).collect();
+    match wasm.split_first() {
+        None => Err(NoPlatform::Missing(images.iter().map(Descriptor::platform_label).collect())),
+        Some((first, others)) if others.iter().all(|other| other.digest == first.digest) => Ok(first),
+        Some(_) => Err(NoPlatform::Ambiguous(wasm.iter().map(|image| image.digest.to_string()).collect())),
+    }
+}
+
+/// What an image with layers of these types is, if it is something well known that isn't a component.
+pub fn well_known(layers: &[String]) -> Option<&'static str> {
+    let any = |start: &str| layers.iter().any(|layer| layer.starts_with(start));
+    if any("application/vnd.oci.image.layer.") || any("application/vnd.docker.image.") {
+        Some("a container image")
+    } else if any("application/vnd.cncf.helm.") {
+        Some("a Helm chart")
+    } else {
+        None
+    }
 }
 
 /// Checks the content of an `oci-layout` file.
@@ -151,6 +252,7 @@ mod tests {
             digest: Digest::of(content.as_bytes()),
             size: 1,
             annotations: name.map(|name| Annotations { ref_name: Some(name.to_owned()) }),
+            platform: None,
         }
     }
 
@@ -195,6 +297,48 @@ mod tests {
         assert_eq!(component(&[layer("text/plain")]), Err(vec!["text/plain".to_owned()]));
     }
 
+    fn on(os: &str, architecture: &str) -> Descriptor {
+        let platform = Platform { os: os.to_owned(), architecture: architecture.to_owned() };
+        Descriptor { platform: Some(platform), ..image(None, &format!("{os}/{architecture}")) }
+    }
+
+    #[test]
+    fn of_an_index_of_platforms_the_one_for_wasm_is_taken() {
+        let images = [on("linux", "amd64"), on("wasip2", "wasm"), on("unknown", "unknown")];
+        assert_eq!(choose_platform(&images), Ok(&images[1]));
+        // Whatever the only image says of itself, its layers decide.
+        assert_eq!(choose_platform(&images[..1]), Ok(&images[0]));
+        assert_eq!(choose_platform(&[on("linux", "amd64"), on("unknown", "unknown")]), Ok(&on("linux", "amd64")));
+        let containers = [on("linux", "amd64"), on("linux", "arm64")];
+        assert_eq!(choose_platform(&containers), Err(NoPlatform::Missing(vec!["linux/amd64".to_owned(), "linux/arm64".to_owned()])));
+        assert!(matches!(choose_platform(&[on("wasip1", "wasm"), on("wasip2", "wasm")]), Err(NoPlatform::Ambiguous(_))));
+        assert_eq!(choose_platform(&[]), Err(NoPlatform::Missing(vec![])));
+    }
+
+    #[test]
+    fn a_document_is_a_manifest_or_an_index_and_never_both() {
+        assert_eq!(root(br#"{"schemaVersion":2,"layers":[]}"#), Ok(Root::Manifest(vec![])));
+        assert_eq!(root(br#"{"schemaVersion":2,"manifests":[]}"#), Ok(Root::Index(vec![])));
+        for (text, problem) in [
+            (r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#, "both"),
+            (r#"{"schemaVersion":2}"#, "neither"),
+            (r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","layers":[]}"#, "neither"),
+            (r#"{"schemaVersion":2,"mediaType":"text/plain","layers":[]}"#, "text/plain"),
+        ] {
+            let error = root(text.as_bytes()).unwrap_err();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_component_is_called_by_its_name() {
+        let types = |name: &str| vec![name.to_owned()];
+        assert_eq!(well_known(&types("application/vnd.oci.image.layer.v1.tar+gzip")), Some("a container image"));
+        assert_eq!(well_known(&types("application/vnd.docker.image.rootfs.diff.tar.gzip")), Some("a container image"));
+        assert_eq!(well_known(&types("application/vnd.cncf.helm.chart.content.v1.tar+gzip")), Some("a Helm chart"));
+        assert_eq!(well_known(&types("text/plain")), None);
+    }
+
     #[test]
     fn other_versions_of_the_formats_are_refused_by_name() {
         assert!(check_layout(br#"{"imageLayoutVersion":"1.0.0"}"#).is_ok());
@@ -215,12 +359,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_content_makes_the_parsers_panic(content in any::<Vec<u8>>()) {
-            let _ = (check_layout(&content), index(&content), layers(&content));
+            let _ = (check_layout(&content), index(&content), layers(&content), root(&content));
         }
 
         #[test]
         fn no_json_of_the_right_names_makes_them_panic(content in r#"\{"schemaVersion":[12],"(manifests|layers)":[\[\]{}":,a-z0-9]{0,40}\}"#) {
-            let _ = (index(content.as_bytes()), layers(content.as_bytes()));
+            let _ = (index(content.as_bytes()), layers(content.as_bytes()), root(content.as_bytes()));
         }
 
         #[test]
