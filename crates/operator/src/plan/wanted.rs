@@ -31,6 +31,20 @@ impl HostWants {
         self.run.binary_search_by(|want| want.id.cmp(id)).ok().map(|i| &self.run[i])
     }
 
+    /// What is new here or differs from `before`, and the ids of what `before` has beside it.
+    pub fn changes_from(&self, before: &HostWants) -> (Vec<&Want>, Vec<WorkloadId>) {
+        let (mut changed, mut gone) = (Vec::new(), Vec::new());
+        let mut old = before.run.iter().peekable();
+        for want in &self.run {
+            gone.extend(std::iter::from_fn(|| old.next_if(|old| old.id < want.id)).map(|old| old.id.clone()));
+            if old.next_if(|old| old.id == want.id).is_none_or(|old| old != want) {
+                changed.push(want);
+            }
+        }
+        gone.extend(old.map(|old| old.id.clone()));
+        (changed, gone)
+    }
+
     /// Whether the host is to stop that id for good.
     pub fn stops(&self, id: &WorkloadId) -> bool {
         self.stop.binary_search(id).is_ok()
