@@ -9,6 +9,7 @@ use berth_model::resource::ObjectMeta;
 use berth_model::workload::Workload;
 use jiff::Timestamp;
 
+use super::edits::Edit;
 use super::index::{Index, WorkloadFacts};
 use super::snapshot::Memory;
 
@@ -97,6 +98,7 @@ pub(super) fn plan(index: &Index<'_>, memory: &Memory) -> BTreeMap<HostId, Arc<H
         }
         match memory.contents.get(&facts.id).and_then(|content| Some((content.generation(), content.to_run()?))) {
             Some((generation, workload)) => {
+                let workload = memory.edits.get(&facts.id).and_then(Edit::told).unwrap_or(workload);
                 let (owner, created) = owners.of(index, facts);
                 host.run.push(Want { id: facts.id.clone(), generation, workload: workload.clone(), owner, created });
             }
