@@ -11,4 +11,5 @@ mod logs;
 mod neighbours;
 mod requests;
 mod reuse;
+mod traces;
 mod workloads;

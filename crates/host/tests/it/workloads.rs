@@ -42,6 +42,26 @@ async fn a_file_that_is_no_http_component_is_refused_by_what_it_is() {
     assert!(reason == "NoHttpExport" && message.contains("wasi:cli/run"), "{message}");
     let (reason, message) = refused(&bench, &berth_testkit::guests::path("p2-missing-import")).await;
     assert!(reason == "MissingImport" && message.contains("acme:widgets/store@1.2.0"), "{message}");
+    assert!(message.contains("wasi:http") && message.contains("doesn't link the components of a workload"), "{message}");
+}
+
+#[tokio::test]
+async fn l31_a_table_that_begins_larger_than_the_hosts_largest_is_refused_with_the_flag_that_allows_it() {
+    // A component of one core module of one table: 30,000 elements, in LEB128.
+    let module = [b"\0asm\x01\0\0\0".as_slice(), &[4, 6, 1, 0x70, 0, 0xb0, 0xea, 0x01]].concat();
+    let size = u8::try_from(module.len()).unwrap();
+    let component = [b"\0asm\x0d\0\x01\0".as_slice(), &[1, size], &module].concat();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("table.wasm");
+    std::fs::write(&file, component).unwrap();
+    let bench = Bench::with(|config| config.limits.table_elements = 10);
+    let (reason, message) = refused(&bench, &file).await;
+    assert_eq!(reason, "TableLimit", "{message}");
+    for words in ["30000 elements", "largest is 20000", "--table-elements 30000"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let bench = Bench::with(|config| config.limits.table_elements = 30_000);
+    assert_eq!(refused(&bench, &file).await.0, "NoHttpExport", "the flag helps");
 }
 
 #[tokio::test]
@@ -283,7 +303,8 @@ async fn l44_a_workload_applied_again_under_its_name_keeps_its_log_when_the_old_
     assert_eq!(bench.metric("berth_requests_total", r#"workload="w",ended="2xx""#), 2.0);
     bench.host.set_wanted(Vec::new());
     bench.eventually("both are gone", || bench.host.statuses().is_empty()).await;
-    assert!(bench.host.figures().is_empty() && bench.host.logs().tail("default", None, 100).is_empty());
+    assert!(bench.host.figures().is_empty());
+    assert!(!bench.host.logs().tail("default", Some("w"), 100).is_empty(), "the last lines stay for who asks why");
 }
 
 #[tokio::test]
@@ -317,6 +338,21 @@ async fn l34_an_edit_cuts_the_requests_of_the_old_form_after_the_grace_period() 
     let (slow, ()) = tokio::join!(slow, edit);
     assert!(slow.status.is_server_error(), "{slow:?}");
     assert_eq!(bench.get("/").await.headers["x-guest"], "p3");
+}
+
+#[tokio::test]
+async fn l05_why_a_workload_failed_is_in_its_log_also_when_it_is_gone() {
+    let bench = Bench::start();
+    bench.host.set_wanted(vec![missing("w-1", &[])]);
+    bench.eventually("it failed", || only(&bench).is_some_and(|s| s.state == State::Error)).await;
+    bench.host.set_wanted(Vec::new());
+    bench.eventually("it is gone", || only(&bench).is_none()).await;
+    let status = bench.host.start_workload(missing("w-2", &[])).await;
+    assert_eq!(status.state, State::Error);
+    for name in ["w-1", "w-2", "w"] {
+        let lines = bench.host.logs().tail("default", Some(name), 100);
+        assert!(lines.iter().any(|line| line.text.contains("/nowhere/missing.wasm")), "{name}: {lines:?}");
+    }
 }
 
 #[tokio::test]
@@ -356,4 +392,82 @@ async fn a_host_that_is_dropped_leaves_no_task_behind() {
         }
     };
     within(gone).await;
+}
+
+/// The requests for a domain find a workload at every moment while others come and go and while what serves it changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l54_while_tables_are_swapped_no_request_finds_its_domain_missing() {
+    let bench = Bench::start();
+    let of = |name: &str, guest: &str, domains: &[&str]| {
+        let mut workload = wanted(workload(name, guest, domains));
+        workload.owner = "default/steady".into();
+        workload
+    };
+    let serves = |name: &str| bench.host.statuses().iter().any(|s| s.name == name && s.ready && s.reason.is_empty());
+    bench.host.set_wanted(vec![of("a", "p2", &["steady"])]);
+    bench.eventually("it serves", || serves("a")).await;
+    let stop = CancellationToken::new();
+    let swap = async {
+        for round in 0..10 {
+            // An edit in place, a neighbour with other domains that comes and goes, and a successor that takes over.
+            let guest = if round % 2 == 0 { "p2-hello" } else { "p2" };
+            let (old, new) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };
+            let neighbour = wanted(workload("neighbour", "p2-hello", &["one", "two", "three"]));
+            bench.host.set_wanted(vec![of(old, guest, &["steady", "alias"]), neighbour.clone()]);
+            bench.eventually("the edit and the neighbour serve", || serves(old) && serves("neighbour")).await;
+            bench.host.set_wanted(vec![of(old, guest, &["steady", "alias"]), of(new, guest, &["steady"])]);
+            bench.eventually("the successor serves, too", || serves(new)).await;
+            bench.host.set_wanted(vec![of(new, guest, &["steady"])]);
+            bench.eventually("the old one is gone", || bench.host.statuses().len() == 1).await;
+        }
+        stop.cancel();
+    };
+    let (answers, ()) = tokio::join!(count_answers(bench.host.http_addr(), "steady", "/", 8, stop.clone()), swap);
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [&200], "{answers:?}");
+    assert_eq!(bench.metric("berth_unrouted_requests_total", ""), 0.0);
+}
+
+/// Compiles take their threads and no others: not those of requests, not that of heartbeats.
+#[tokio::test]
+async fn l19_while_many_components_compile_requests_and_control_go_on() {
+    const COMPILES: usize = 6;
+    let bench = Bench::with(|config| config.compile_threads = 1);
+    bench.run(workload("good", "p2-hello", &["good"])).await;
+    let dir = tempfile::tempdir().unwrap();
+    let whole = berth_testkit::guests::bytes("p2");
+    let component = |n: usize| {
+        // Equal but for a custom section, so that each is compiled.
+        let file = dir.path().join(format!("{n}.wasm"));
+        std::fs::write(&file, [whole.as_slice(), &[0, 3, 1, b'n', u8::try_from(n).unwrap()]].concat()).unwrap();
+        wanted(workload_of(&format!("new{n}"), ImageRef::File(file), &[&format!("new{n}")]))
+    };
+    let mut set: Vec<WantedWorkload> = (0..COMPILES).map(component).collect();
+    set.push(wanted(workload("good", "p2-hello", &["good"])));
+    bench.host.set_wanted(set);
+    let ready = || bench.host.statuses().iter().filter(|s| s.ready).count();
+    let (mut during, mut slowest_answer, mut slowest_beat) = (0, Duration::ZERO, Duration::ZERO);
+    let busy = async {
+        while ready() <= COMPILES {
+            let start = Instant::now();
+            assert_eq!(bench.get_from("good", "/").await.status, StatusCode::OK);
+            slowest_answer = slowest_answer.max(start.elapsed());
+            during += 1;
+        }
+    };
+    // Preparing runs on this test's runtime, which has one thread, as heartbeats do.
+    let beats = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        let mut last = Instant::now();
+        while ready() <= COMPILES {
+            tick.tick().await;
+            slowest_beat = slowest_beat.max(last.elapsed());
+            last = Instant::now();
+        }
+    };
+    within(async { tokio::join!(busy, beats) }).await;
+    assert_eq!(bench.metric("berth_compiles_total", ""), (COMPILES + 1) as f64);
+    let compiling = bench.metric("berth_compile_seconds_sum", "");
+    assert!(during > 10, "{during} requests were answered in {compiling} s of compiling");
+    // A heartbeat is due each second. Whatever waited for one compile to end would wait for all of them, one after the other.
+    assert!(slowest_answer < Duration::from_secs(1) && slowest_beat < Duration::from_secs(1), "{slowest_answer:?}, {slowest_beat:?}");
 }

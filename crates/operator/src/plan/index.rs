@@ -189,7 +189,15 @@ pub(super) fn is_ready(report: &Report) -> bool {
     report.state == WorkloadState::Running && report.ready && report.conflicts.is_empty() && !keeps_previous(report)
 }
 
-/// Whether the host runs the workload as it was before an edit, and says why it can't run it as it is today.
+/// Whether the host runs the workload as it was before an edit, and says why it doesn't run it as it is today.
 pub(super) fn keeps_previous(report: &Report) -> bool {
     report.state == WorkloadState::Running && !report.reason.is_empty()
+}
+
+/// Reason of a workload that runs as it was before an edit while its host prepares it as it is today.
+pub(super) const UPDATING: &str = "Updating";
+
+/// Whether the host runs the workload as it was before an edit, because the edit failed.
+pub(super) fn edit_failed(report: &Report) -> bool {
+    keeps_previous(report) && report.reason != UPDATING
 }

@@ -10,7 +10,7 @@ use berth_model::resource::{Kind, ObjectKey, ObjectMeta, Resource};
 use berth_model::validate;
 use jiff::Timestamp;
 
-use super::{Applied, OWN_PREFIX, StoreError};
+use super::{Applied, IMAGES_ANNOTATION, OWN_PREFIX, StoreError};
 
 /// One wanted write.
 #[derive(Debug)]
@@ -275,7 +275,8 @@ fn name_namespace(resource: &mut Resource) {
 }
 
 fn with_own(mut wanted: BTreeMap<String, String>, kept: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    wanted.extend(kept.iter().filter(|(k, _)| k.starts_with(OWN_PREFIX)).map(|(k, v)| (k.clone(), v.clone())));
+    let is_kept = |key: &String| key.starts_with(OWN_PREFIX) && key != IMAGES_ANNOTATION;
+    wanted.extend(kept.iter().filter(|(k, _)| is_kept(k)).map(|(k, v)| (k.clone(), v.clone())));
     wanted
 }
 
