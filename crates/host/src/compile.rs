@@ -1,5 +1,7 @@
 //! Compiling: on a bounded pool off the request path (L19), once per component however many ask, shared by all who hold the result.
 //!
+//! What was compiled before, in this process or another, is loaded from disk instead, and waits behind no compile.
+//!
 //! Reading what a component is belongs to it: validating a large one takes as long as many requests, and happens on the same pool,
 //! once.
 
@@ -10,8 +12,10 @@ use std::time::{Duration, Instant};
 use berth_model::digest::Digest;
 use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore};
+use tracing::warn;
 use wasmtime::Engine;
 
+use crate::code::{CodeCache, Found};
 use crate::engine::{Engines, Flavor};
 use crate::intake::{self, Inspection, NotAComponent};
 use crate::metrics::HostMetrics;
@@ -23,6 +27,8 @@ pub(crate) struct Compiled {
     pub(crate) flavor: Flavor,
     /// How long it took.
     pub(crate) took: Duration,
+    /// Whether the code came from disk, and nothing was compiled.
+    pub(crate) from_disk: bool,
 }
 
 /// A component that couldn't be compiled.
@@ -40,11 +46,16 @@ pub(crate) enum CompileError {
     Failed(String),
 }
 
+/// Components whose code is loaded from disk at once. Loading reads and hashes: some milliseconds for the largest.
+const LOADS: usize = 4;
+
 type Cell = Arc<OnceCell<Arc<Compiled>>>;
 
 /// Compiles components and remembers those in use.
 pub(crate) struct Compiler {
     slots: Arc<Semaphore>,
+    loads: Arc<Semaphore>,
+    code: Option<Arc<CodeCache>>,
     /// In use: kept by the workloads that run them.
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
     /// Being compiled: one compile per digest.
@@ -62,7 +73,11 @@ pub(crate) struct Provides {
 }
 
 /// What a job needs, of its own: it outlives who waits for it.
+#[derive(Clone)]
 struct Job {
+    digest: Digest,
+    code: Option<Arc<CodeCache>>,
+    metrics: Arc<HostMetrics>,
     bytes: Bytes,
     p2: Option<Engine>,
     p3: Option<Engine>,
@@ -70,9 +85,10 @@ struct Job {
 }
 
 impl Compiler {
-    pub(crate) fn new(threads: usize, metrics: Arc<HostMetrics>) -> Compiler {
+    pub(crate) fn new(threads: usize, code: Option<Arc<CodeCache>>, metrics: Arc<HostMetrics>) -> Compiler {
         let slots = Arc::new(Semaphore::new(threads.max(1)));
-        Compiler { slots, known: Mutex::default(), running: Mutex::default(), metrics }
+        let loads = Arc::new(Semaphore::new(LOADS));
+        Compiler { slots, loads, code, known: Mutex::default(), running: Mutex::default(), metrics }
     }
 
     /// The compiled form of `bytes`, and whether it was known. What asks for more than the host provides isn't compiled.
@@ -91,7 +107,8 @@ impl Compiler {
             self.running.lock().expect("no panic while held").entry(digest.clone()).or_default().clone()
         };
         let engine = |flavor| engines.get(flavor).map(|set| set.engine.clone());
-        let job = Job { bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), provides };
+        let (digest, code, metrics) = (digest.clone(), self.code.clone(), self.metrics.clone());
+        let job = Job { digest, code, metrics, bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), provides };
         let mut first = false;
         let compiled = cell
             .get_or_try_init(|| {
@@ -114,30 +131,74 @@ impl Compiler {
     }
 
     async fn run(&self, job: Job) -> Result<Arc<Compiled>, CompileError> {
-        let stopping = |_| CompileError::Failed("the host is stopping".into());
-        let slot = self.slots.clone().acquire_owned().await.map_err(stopping)?;
+        if job.code.is_some()
+            && let Some(loaded) = on_pool(&self.loads, job.clone(), Job::load).await?
+        {
+            return Ok(Arc::new(loaded?));
+        }
         // A compile can't be stopped: it keeps its slot until it ends, even when nobody waits for it any more.
-        let result = tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            job.run()
-        });
-        let crashed = |_| CompileError::Failed("the compiler failed on this component: please report it".into());
-        let compiled = result.await.map_err(crashed)??;
+        let compiled = on_pool(&self.slots, job, Job::compile).await??;
         self.metrics.compiled(compiled.took);
         Ok(Arc::new(compiled))
     }
 }
 
+/// Runs a part of a job on a thread where it may block, within `slots`.
+async fn on_pool<T: Send + 'static>(
+    slots: &Arc<Semaphore>,
+    job: Job,
+    part: impl FnOnce(Job) -> T + Send + 'static,
+) -> Result<T, CompileError> {
+    let stopping = |_| CompileError::Failed("the host is stopping".into());
+    let slot = slots.clone().acquire_owned().await.map_err(stopping)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        part(job)
+    });
+    done.await.map_err(|_| CompileError::Failed("the compiler failed on this component: please report it".into()))
+}
+
 impl Job {
-    fn run(self) -> Result<Compiled, CompileError> {
+    /// From disk, if the code is there.
+    fn load(self) -> Option<Result<Compiled, CompileError>> {
+        let (start, cache, counts) = (Instant::now(), self.code.as_ref()?, &self.metrics.code);
+        for (flavor, engine) in [(Flavor::P2, &self.p2), (Flavor::P3, &self.p3)] {
+            let Some(engine) = engine else { continue };
+            match cache.load(&self.digest, engine) {
+                Ok(Found::Code(component, inspection)) => {
+                    counts.hits.inc();
+                    let took = start.elapsed();
+                    let checked = self.check(&inspection);
+                    return Some(checked.map(|()| Compiled { component, inspection, flavor, took, from_disk: true }));
+                }
+                Ok(Found::Nothing) => {}
+                Ok(Found::Foreign) => counts.foreign.inc(),
+                Err(error) => warn!(error = %error, "compiled code can't be looked for on disk: the component is compiled anew"),
+            }
+        }
+        counts.misses.inc();
+        None
+    }
+
+    fn compile(self) -> Result<Compiled, CompileError> {
         let start = Instant::now();
         let inspection = intake::inspect(&self.bytes)?;
-        let (flavor, engine) = if inspection.uses_p3() { (Flavor::P3, self.p3) } else { (Flavor::P2, self.p2) };
+        let (flavor, engine) = if inspection.uses_p3() { (Flavor::P3, &self.p3) } else { (Flavor::P2, &self.p2) };
         let Some(engine) = engine else {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
             return Err(CompileError::P3Off(import.unwrap_or_default()));
         };
-        let missing = (self.provides.missing)(&inspection);
+        self.check(&inspection)?;
+        let component = wasmtime::component::Component::from_binary(engine, &self.bytes);
+        let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
+        let took = start.elapsed();
+        self.keep(engine, &component, &inspection);
+        Ok(Compiled { component, inspection, flavor, took, from_disk: false })
+    }
+
+    /// Whether the host has what the component asks for.
+    fn check(&self, inspection: &Inspection) -> Result<(), CompileError> {
+        let missing = (self.provides.missing)(inspection);
         if !missing.is_empty() {
             return Err(CompileError::MissingImport(missing));
         }
@@ -145,9 +206,25 @@ impl Job {
         if elements > u64::from(largest) {
             return Err(CompileError::TableTooLarge { elements, largest });
         }
-        let component = wasmtime::component::Component::from_binary(&engine, &self.bytes);
-        let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
-        Ok(Compiled { component, inspection, flavor, took: start.elapsed() })
+        Ok(())
+    }
+
+    /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
+    fn keep(&self, engine: &Engine, component: &wasmtime::component::Component, inspection: &Inspection) {
+        let Some(cache) = &self.code else { return };
+        let stored = match component.serialize() {
+            Ok(code) => cache.store(&self.digest, engine, code, inspection).unwrap_or_else(|error| {
+                warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
+                false
+            }),
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "compiled code can't be written: the next start compiles anew");
+                false
+            }
+        };
+        if !stored {
+            self.metrics.code.unstored.inc();
+        }
     }
 }
 
@@ -157,6 +234,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::code::{CodePrune, CodeSettings};
     use crate::config::HostConfig;
 
     /// A component that does nothing, one of many.
@@ -183,7 +261,7 @@ mod tests {
             RUNNING.fetch_sub(1, Ordering::SeqCst);
             Vec::new()
         }
-        let (engines, compiler) = (engines(), Compiler::new(2, Arc::default()));
+        let (engines, compiler) = (engines(), Compiler::new(2, None, Arc::default()));
         let provides = Provides { missing: count, largest_table: 0 };
         let compiles = (0..12).map(|number| {
             let (digest, bytes) = component(number);
@@ -197,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_failed() {
-        let (engines, compiler) = (engines(), Compiler::new(2, Arc::default()));
+        let (engines, compiler) = (engines(), Compiler::new(2, None, Arc::default()));
         let (digest, bytes) = component(0);
         let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 });
         let failed = compile(|_| vec!["a:b/c".into()]).await;
@@ -206,5 +284,90 @@ mod tests {
         let (one, two) = (one.unwrap(), two.unwrap());
         assert!(Arc::ptr_eq(&one.0, &two.0) && one.1 != two.1);
         assert!(compiler.running.lock().unwrap().is_empty());
+    }
+
+    /// Compiles the first component with the code of `folder`: whether it came from disk.
+    async fn start(folder: &std::path::Path) -> bool {
+        let code = CodeCache::open(CodeSettings::in_folder(folder.into())).unwrap();
+        let (engines, compiler) = (engines(), Compiler::new(1, Some(Arc::new(code)), Arc::default()));
+        let (digest, bytes) = component(0);
+        let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
+        compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk
+    }
+
+    fn only_entry(folder: &std::path::Path) -> std::path::PathBuf {
+        let mut entries = std::fs::read_dir(folder.join("entries")).unwrap();
+        let path = entries.next().unwrap().unwrap().path();
+        assert!(entries.next().is_none());
+        path
+    }
+
+    #[tokio::test]
+    async fn l36_a_component_is_compiled_once_for_all_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!start(folder.path()).await);
+        assert!(start(folder.path()).await);
+    }
+
+    #[tokio::test]
+    async fn l36_code_that_was_changed_or_made_elsewhere_is_made_anew_and_never_run() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        start(folder.path()).await;
+        let entry = only_entry(folder.path());
+        let good = std::fs::read(&entry).unwrap();
+        let mut changed = good.clone();
+        changed[good.len() / 2] ^= 1;
+        std::fs::write(&entry, changed).unwrap();
+        assert!(!start(folder.path()).await, "changed");
+        assert!(start(folder.path()).await, "and made anew");
+        std::fs::write(&entry, &good[..good.len() / 2]).unwrap();
+        assert!(!start(folder.path()).await, "cut");
+        start(elsewhere.path()).await;
+        std::fs::copy(only_entry(elsewhere.path()), &entry).unwrap();
+        assert!(!start(folder.path()).await, "another key's");
+        std::fs::remove_file(folder.path().join("key")).unwrap();
+        assert!(!start(folder.path()).await, "a key that is lost");
+        assert!(start(folder.path()).await);
+    }
+
+    #[tokio::test]
+    async fn a_full_or_failing_disk_costs_the_next_start_its_time_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = CodeSettings { max_bytes: 10, ..CodeSettings::in_folder(folder.path().into()) };
+        let metrics = Arc::new(HostMetrics::default());
+        let code = Arc::new(CodeCache::open(settings).unwrap());
+        let (engines, compiler) = (engines(), Compiler::new(1, Some(code.clone()), metrics.clone()));
+        let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
+        for number in 0..2 {
+            if number == 1 {
+                std::fs::remove_dir_all(folder.path()).unwrap();
+            }
+            let (digest, bytes) = component(number);
+            assert!(!compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk);
+        }
+        assert_eq!((metrics.code.unstored.get(), metrics.code.misses.get()), (2, 2));
+    }
+
+    #[test]
+    fn the_cache_is_listed_checked_bounded_and_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CodeCache::open(CodeSettings::in_folder(folder.path().into())).unwrap();
+        let engines = engines();
+        let engine = &engines.get(Flavor::P2).unwrap().engine;
+        let inspection = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0 };
+        for number in 0..3 {
+            assert!(cache.store(&component(number).0, engine, vec![0; 1000], &inspection).unwrap());
+        }
+        let entries = cache.entries().unwrap();
+        assert_eq!(entries.len(), 3);
+        assert!(entries.iter().all(|entry| entry.component.is_some()));
+        std::fs::write(folder.path().join("entries").join(&entries[0].name), b"nonsense").unwrap();
+        let (good, removed) = cache.verify().unwrap();
+        assert_eq!((good.entries, removed), (2, vec![entries[0].name.clone()]));
+        let left = cache.bytes().unwrap().bytes;
+        assert_eq!(cache.prune(CodePrune::ToBytes(left - 1)).unwrap().entries, 1);
+        assert_eq!(cache.prune(CodePrune::UnusedFor(Duration::from_secs(3600))).unwrap().entries, 0);
+        assert_eq!(cache.prune(CodePrune::All).unwrap().entries, 1);
+        assert_eq!(cache.bytes().unwrap().entries, 0);
     }
 }

@@ -84,7 +84,7 @@ impl Host {
         let preparer = Preparer {
             config: config.clone(),
             engines,
-            compiler: Compiler::new(config.compile_threads, metrics.clone()),
+            compiler: Compiler::new(config.compile_threads, config.code.clone(), metrics.clone()),
             source,
             shared,
             slots: slots.clone(),

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admission;
+mod code;
 mod compile;
 mod component;
 mod config;
@@ -31,6 +32,7 @@ mod supervisor;
 mod ticker;
 mod turn;
 
+pub use code::{CodeCache, CodeEntry, CodePrune, CodeSettings, CodeSum};
 pub use config::{HostConfig, IngressConfig};
 pub use host::{Host, StartError};
 pub use metrics::WorkloadFigures;

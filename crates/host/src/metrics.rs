@@ -230,6 +230,19 @@ struct Registered {
     holders: usize,
 }
 
+/// What became of looking for compiled code.
+#[derive(Default)]
+pub(crate) struct CodeMetrics {
+    /// It was on disk.
+    pub(crate) hits: Counter,
+    /// It wasn't.
+    pub(crate) misses: Counter,
+    /// It was there, and wasn't authentic or was damaged.
+    pub(crate) foreign: Counter,
+    /// It was compiled and couldn't be kept.
+    pub(crate) unstored: Counter,
+}
+
 /// Figures of a host.
 #[derive(Default)]
 pub(crate) struct HostMetrics {
@@ -237,6 +250,7 @@ pub(crate) struct HostMetrics {
     pub(crate) instances_live: Gauge,
     compiles: Counter,
     compile_time: Histogram,
+    pub(crate) code: CodeMetrics,
     /// Requests for a domain that no workload serves.
     pub(crate) unrouted: Counter,
 }

@@ -23,7 +23,7 @@ use tracing::warn;
 
 pub use self::entries::{Entry, EntryKind, Prune, Pruned, Verified};
 pub use self::error::CacheError;
-use self::folder::{Folder, touch};
+pub use self::folder::{Folder, Listed, touch};
 pub(crate) use self::record::{Record, key, of_digest};
 use crate::metrics::Metrics;
 

@@ -19,7 +19,7 @@ mod metrics;
 mod registry;
 mod source;
 
-pub use cache::{Cache, CacheError, CacheSettings, Entry, EntryKind, Prune, Pruned, Verified};
+pub use cache::{Cache, CacheError, CacheSettings, Entry, EntryKind, Folder, Listed, Prune, Pruned, Verified, touch};
 pub use docker::{Credentials, DockerConfig, DockerError};
 pub use error::FetchError;
 pub use images::ImageSource;

@@ -54,6 +54,10 @@ impl HostCollector {
         }
         let counters = [
             ("berth_compiles", "components compiled", m.compiles.get()),
+            ("berth_code_cache_hits", "components whose compiled code was on disk", m.code.hits.get()),
+            ("berth_code_cache_misses", "components whose compiled code wasn't on disk", m.code.misses.get()),
+            ("berth_code_cache_rejected", "entries of compiled code that weren't authentic or were damaged", m.code.foreign.get()),
+            ("berth_code_cache_unstored", "components whose compiled code couldn't be kept on disk", m.code.unstored.get()),
             ("berth_unrouted_requests", "requests for a domain that no workload serves", m.unrouted.get()),
         ];
         for (name, help, value) in counters {

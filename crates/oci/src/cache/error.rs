@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder of the cache that couldn't be used. Display names what was tried; the source says why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("image cache: {action} {}: {source}", path.display())]
+#[error("cache: {action} {}: {source}", path.display())]
 pub struct CacheError {
     action: &'static str,
     path: PathBuf,
@@ -16,7 +16,7 @@ pub struct CacheError {
 
 impl CacheError {
     /// Names the path in a system's error.
-    pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
+    pub fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
         let path = path.to_owned();
         move |source| CacheError { action, path, source }
     }

@@ -18,7 +18,9 @@ const PART: &str = ".part-";
 
 /// A file as the folder lists it.
 pub struct Listed {
+    /// Its name.
     pub name: String,
+    /// Its size.
     pub bytes: u64,
     /// When it was written or last read.
     pub used: SystemTime,
@@ -44,6 +46,7 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Where the file of that name is, or would be.
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

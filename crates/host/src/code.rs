@@ -1,0 +1,282 @@
+//! Compiled code on this machine's disk (L36), so that a component is compiled once for all starts and all processes.
+//!
+//! ```text
+//! FOLDER/key           32 random bytes, 0600, made at the first start
+//! FOLDER/entries/HEX   compiled components, each named for what it was made of and for
+//! ```
+//! Machine code runs with all the rights of the host, so an entry is used only if it carries the authentication code that this
+//! folder's key gives it. Its name stands for the component's digest, the engine's version and settings and the features of the
+//! processor, and is authenticated too: an entry can't be passed off as another. What is damaged, foreign or of another version is
+//! removed and compiled again, never run.
+
+mod entry;
+mod key;
+mod load;
+
+use std::fs::File;
+use std::hash::{Hash, Hasher};
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use berth_model::digest::Digest;
+use berth_oci::{CacheError, Folder, touch};
+use tracing::warn;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use self::entry::Meta;
+use self::key::Key;
+use crate::intake::Inspection;
+
+/// Compiled code is some three to ten times as large as its component.
+const MAX_ENTRY_BYTES: u64 = 4 << 30;
+
+/// Where compiled code is kept, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeSettings {
+    /// The folder, which is made if need be and belongs to its user alone. Several processes may share it.
+    pub folder: PathBuf,
+    /// The most that entries take, bytes. Default 8 GiB. What was used longest ago goes first.
+    pub max_bytes: u64,
+}
+
+impl CodeSettings {
+    /// The defaults, in this folder.
+    #[must_use]
+    pub fn in_folder(folder: PathBuf) -> CodeSettings {
+        CodeSettings { folder, max_bytes: 8 << 30 }
+    }
+}
+
+/// One compiled component of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeEntry {
+    /// The file's name.
+    pub name: String,
+    /// The component it was made from; none where the entry isn't authentic.
+    pub component: Option<Digest>,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written or last used.
+    pub last_used: SystemTime,
+}
+
+/// What to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodePrune {
+    /// Everything.
+    All,
+    /// What was used longest ago, until so many bytes are left.
+    ToBytes(u64),
+    /// What wasn't used for so long.
+    UnusedFor(Duration),
+}
+
+/// What was removed or found to be good: entries, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CodeSum {
+    /// Entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl CodeSum {
+    fn add(&mut self, bytes: u64) {
+        self.entries += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// A cache of compiled code. Its methods block for as long as the disk takes.
+#[derive(Debug)]
+pub struct CodeCache {
+    settings: CodeSettings,
+    entries: Folder,
+    key: Key,
+}
+
+/// What looking for an entry gave.
+pub(crate) enum Found {
+    /// Code that runs on the engine, and what its component is.
+    Code(Component, Inspection),
+    /// There is none.
+    Nothing,
+    /// There was one that this host's key didn't make, or that is damaged; it is gone.
+    Foreign,
+}
+
+impl CodeCache {
+    /// Opens the cache, makes its key if it has none, removes what killed writers left, and makes it as small as it may be.
+    ///
+    /// # Errors
+    /// If the folder can't be made, listed or written.
+    pub fn open(settings: CodeSettings) -> Result<CodeCache, CacheError> {
+        let entries = Folder::open(settings.folder.join("entries"))?;
+        let key = Key::open(&settings.folder)?;
+        let cache = CodeCache { settings, entries, key };
+        cache.shrink(cache.settings.max_bytes)?;
+        Ok(cache)
+    }
+
+    /// Where it is and how large it gets.
+    pub fn settings(&self) -> &CodeSettings {
+        &self.settings
+    }
+
+    /// The code of a component for `engine`, if it is here and authentic.
+    pub(crate) fn load(&self, component: &Digest, engine: &Engine) -> Result<Found, CacheError> {
+        let name = name(component, engine);
+        let Some(file) = self.entries.open_file(&name)? else { return Ok(Found::Nothing) };
+        let Some(meta) = self.authentic(&name, &file)?.filter(|meta| meta.component == *component) else {
+            warn!(%component, entry = name, "an entry in the cache of compiled code isn't authentic: it is removed, and made anew");
+            self.entries.discard(&name);
+            return Ok(Found::Foreign);
+        };
+        match load::authenticated(engine, &file, &self.entries.path_of(&name)) {
+            Ok(code) => {
+                touch(&file);
+                Ok(Found::Code(code, meta.inspection()))
+            }
+            Err(error) => {
+                warn!(%component, entry = name, error = format!("{error:#}"), "an entry in the cache of compiled code can't be loaded: it is removed, and made anew");
+                self.entries.discard(&name);
+                Ok(Found::Foreign)
+            }
+        }
+    }
+
+    /// Keeps the code of a component. Whether there was room.
+    pub(crate) fn store(&self, component: &Digest, engine: &Engine, code: Vec<u8>, inspection: &Inspection) -> Result<bool, CacheError> {
+        let name = name(component, engine);
+        let sealed = entry::seal(code, &Meta::new(component.clone(), inspection), &name, &self.key);
+        let bytes = sealed.len() as u64;
+        let Some(room) = self.settings.max_bytes.checked_sub(bytes) else { return Ok(false) };
+        self.shrink(room)?;
+        self.entries.write(&name, &sealed)?;
+        Ok(true)
+    }
+
+    /// What an entry says of itself, if this folder's key made it and nothing changed it since.
+    fn authentic(&self, name: &str, file: &File) -> Result<Option<Meta>, CacheError> {
+        let content = read(file).map_err(CacheError::at("reading", &self.entries.path_of(name)))?;
+        Ok(content.and_then(|content| entry::open(&content, name, &self.key)))
+    }
+
+    /// What is in the cache, the most recently used first. Every entry is read whole.
+    ///
+    /// # Errors
+    /// If the folder can't be read.
+    pub fn entries(&self) -> Result<Vec<CodeEntry>, CacheError> {
+        let mut entries = Vec::new();
+        for listed in self.entries.list()?.into_iter().filter(|file| !file.part) {
+            // Not there: it was removed meanwhile.
+            let Some(file) = self.entries.open_file(&listed.name)? else { continue };
+            let component = self.authentic(&listed.name, &file)?.map(|meta| meta.component);
+            entries.push(CodeEntry { name: listed.name, component, bytes: listed.bytes, last_used: listed.used });
+        }
+        entries.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.name.cmp(&b.name)));
+        Ok(entries)
+    }
+
+    /// What all entries take, bytes.
+    ///
+    /// # Errors
+    /// If the folder can't be listed.
+    pub fn bytes(&self) -> Result<CodeSum, CacheError> {
+        let mut sum = CodeSum::default();
+        self.entries.list()?.iter().for_each(|file| sum.add(file.bytes));
+        Ok(sum)
+    }
+
+    /// Removes what `prune` says. Code that runs goes on running.
+    ///
+    /// # Errors
+    /// If the folder can't be read or written.
+    pub fn prune(&self, prune: CodePrune) -> Result<CodeSum, CacheError> {
+        match prune {
+            CodePrune::All => self.shrink(0),
+            CodePrune::ToBytes(bytes) => self.shrink(bytes),
+            CodePrune::UnusedFor(age) => {
+                let Some(oldest) = SystemTime::now().checked_sub(age) else { return Ok(CodeSum::default()) };
+                let mut removed = CodeSum::default();
+                for file in self.entries.list()?.iter().filter(|file| !file.part && file.used < oldest) {
+                    if self.entries.remove(&file.name)? {
+                        removed.add(file.bytes);
+                    }
+                }
+                Ok(removed)
+            }
+        }
+    }
+
+    /// Checks every entry, and removes those that aren't authentic: the good ones, and the names of the others.
+    ///
+    /// # Errors
+    /// If the folder can't be read or written.
+    pub fn verify(&self) -> Result<(CodeSum, Vec<String>), CacheError> {
+        let (mut good, mut removed) = (CodeSum::default(), Vec::new());
+        for entry in self.entries()? {
+            if entry.component.is_some() {
+                good.add(entry.bytes);
+            } else {
+                self.entries.discard(&entry.name);
+                removed.push(entry.name);
+            }
+        }
+        removed.sort();
+        Ok((good, removed))
+    }
+
+    /// Removes what was used longest ago until at most so many bytes are left.
+    fn shrink(&self, max_bytes: u64) -> Result<CodeSum, CacheError> {
+        let mut files = self.entries.list()?;
+        let mut left: u64 = files.iter().map(|file| file.bytes).sum();
+        let mut removed = CodeSum::default();
+        files.retain(|file| !file.part);
+        files.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.name.cmp(&b.name)));
+        for file in &files {
+            if left <= max_bytes && !(max_bytes == 0 && file.bytes == 0) {
+                break;
+            }
+            if self.entries.remove(&file.name)? {
+                left = left.saturating_sub(file.bytes);
+                removed.add(file.bytes);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What an entry is called: what it was made of, what made it, and for which processor.
+fn name(component: &Digest, engine: &Engine) -> String {
+    let mut made_by = Collect(entry::FORMAT.to_vec());
+    engine.precompile_compatibility_hash().hash(&mut made_by);
+    made_by.0.extend_from_slice(component.hex().as_bytes());
+    Digest::of(&made_by.0).hex().to_owned()
+}
+
+/// Takes all that is hashed as it is, so that the name is a cryptographic hash of it.
+struct Collect(Vec<u8>);
+
+impl Hasher for Collect {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+/// The whole of a file; none if it is longer than any entry.
+fn read(mut file: &File) -> std::io::Result<Option<Vec<u8>>> {
+    let bytes = file.metadata()?.len();
+    if bytes > MAX_ENTRY_BYTES {
+        return Ok(None);
+    }
+    let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+    file.read_to_end(&mut content)?;
+    Ok(Some(content))
+}

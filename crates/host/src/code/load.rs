@@ -1,0 +1,24 @@
+//! The one place with unsafe code: mapping machine code that Berth compiled and authenticated.
+
+#![allow(unsafe_code, reason = "loading machine code is trusting it; the caller has authenticated it")]
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Maps the code in `file`, which is authentic: this cache's key made it, and its name says that it is for `engine`. `path` is where the
+/// file was opened.
+pub(super) fn authenticated(engine: &Engine, file: &File, path: &Path) -> wasmtime::Result<Component> {
+    // The file that was authenticated, even if another has taken its place at the path since. Systems without /proc use the path: the
+    // folder belongs to the user who runs the host, and what is put into it is put there whole.
+    let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let mapped = if opened.exists() { opened } else { path.to_owned() };
+    // SAFETY: `deserialize_file` runs what it is given. The content is what `Component::serialize` gave this program for an engine of
+    // equal version, settings and processor features: its authentication code was made over it and over the name that stands for all of
+    // these, with a key that only the user who runs the host can read. Nobody changes it in place: entries are written elsewhere and
+    // renamed, and removed by unlinking, which leaves the mapped file as it is.
+    unsafe { Component::deserialize_file(engine, mapped) }
+}
