@@ -184,3 +184,6 @@ fn whole(file: &File, limit_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
     file.take(limit_bytes.saturating_add(1)).read_to_end(&mut content)?;
     Ok((u64::try_from(content.len()).unwrap_or(u64::MAX) <= limit_bytes).then_some(content))
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,7 +158,9 @@ impl Shared {
         }
     }
 
-    async fn pull(&self, image: &RegistryRef, credentials: Option<&Credentials>, line: &progress::Line) -> Result<Artifact, PullFailure> {
+    async fn pull(&self, image: &RegistryRef, credentials: Option<&Credentials>) -> Result<Artifact, PullFailure> {
+        let line = self.board.line(image.to_string());
+        let _permit = self.pulls.acquire().await.map_err(|_closed| PullFailure::Interrupted)?;
         let metrics = self.cache.metrics();
         metrics.pulls.increment();
         let place = (image.registry.as_str(), image.repository.as_str());
