@@ -120,7 +120,8 @@ mod tests {
         let slowly = async {
             for _ in 0..5 {
                 offered();
-                tokio::time::sleep(STALL / 2).await;
+                tokio::task::yield_now().await;
+                tokio::time::advance(STALL / 2).await;
             }
         };
         assert_eq!(lasts(slowly).await, Some(STALL * 2 + STALL));
