@@ -107,8 +107,8 @@ impl Compiler {
             self.running.lock().expect("no panic while held").entry(digest.clone()).or_default().clone()
         };
         let engine = |flavor| engines.get(flavor).map(|set| set.engine.clone());
-        let (digest, code, metrics) = (digest.clone(), self.code.clone(), self.metrics.clone());
-        let job = Job { digest, code, metrics, bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), provides };
+        let (code, metrics) = (self.code.clone(), self.metrics.clone());
+        let job = Job { digest: digest.clone(), code, metrics, bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), provides };
         let mut first = false;
         let compiled = cell
             .get_or_try_init(|| {

@@ -176,7 +176,8 @@ impl Preparer {
             .map_err(|source| PrepareError::Fetch { component: component(), source })?;
         let provides = Provides { missing, largest_table: engine::largest_table(&self.config) };
         let compiled = self.compiler.compile(&artifact.digest, artifact.bytes, &self.engines, provides).await;
-        let (compiled, cached) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
+        let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
+        let cached = known || compiled.from_disk;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: component(), message: format!("{error:#}") };

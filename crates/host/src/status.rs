@@ -89,6 +89,6 @@ pub struct ComponentStatus {
     pub digest: Digest,
     /// How long compiling took; zero when it was compiled before.
     pub compiled: Duration,
-    /// Whether another workload had compiled it before.
+    /// Whether it was compiled before: for another workload, or in an earlier start.
     pub cached: bool,
 }
