@@ -6,6 +6,8 @@ use berth_node::model::suggest::closest;
 
 use super::table::SETTINGS;
 
+const PREFIX: &str = "BERTH_";
+
 /// Variables that are no settings: where the configuration file is, a log filter, and those of this repository's own scripts.
 const OTHERS: [&str; 4] = ["BERTH_CONFIG", "BERTH_LOG", "BERTH_CACHE", "BERTH_TOOLS"];
 
@@ -19,7 +21,7 @@ pub(super) fn check(variables: impl Iterator<Item = (OsString, OsString)>) -> Ve
 
 fn wrong(name: &str, value: &OsStr, known: &[String]) -> Option<String> {
     // An empty one says the same as none.
-    if !name.starts_with("BERTH_") || value.is_empty() {
+    if !name.starts_with(PREFIX) || value.is_empty() {
         return None;
     }
     if known.iter().any(|known| known == name) {
@@ -28,9 +30,11 @@ fn wrong(name: &str, value: &OsStr, known: &[String]) -> Option<String> {
     if is_of_kubernetes(name, &value.to_string_lossy()) {
         return None;
     }
-    let hint = closest(name, known.iter().map(String::as_str));
-    let hint =
-        hint.map_or_else(|| "see `berth up --help` for the settings, or unset it".to_owned(), |name| format!("did you mean `{name}`?"));
+    // Without what all of them begin with, which would make any two look alike.
+    let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+    let candidates: Vec<String> = known.iter().map(|known| bare(known)).collect();
+    let hint = closest(&bare(name), candidates.iter().map(String::as_str)).map(|meant| format!("did you mean `{PREFIX}{meant}`?"));
+    let hint = hint.unwrap_or_else(|| "see `berth up --help` for the settings, or unset it".to_owned());
     Some(format!("unknown environment variable `{}`; {hint}", name.escape_debug()))
 }
 
