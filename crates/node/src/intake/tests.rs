@@ -191,3 +191,20 @@ fn what_is_no_regular_file_is_refused_at_once_and_stops_no_manifest() {
     let intake = take(Input::Manifests(tmp.path().join("app.yaml"))).unwrap();
     assert_eq!(image_of(&intake.resources[0]), format!("file://{}", endless.display()));
 }
+
+#[test]
+fn l12_what_local_images_hold_is_noted_on_workloads_and_artifacts_too() {
+    let tmp = tempfile::tempdir().unwrap();
+    let text = "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Workload\nmetadata: {name: app}\n\
+                spec: {components: [{name: main, image: \"file://a.wasm\"}]}\n---\n\
+                apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Artifact\nmetadata: {name: art}\nspec: {image: \"file://a.wasm\"}\n";
+    std::fs::write(tmp.path().join("manifest.yaml"), text).unwrap();
+    let noted = |bytes: &[u8]| -> Vec<String> {
+        std::fs::write(tmp.path().join("a.wasm"), bytes).unwrap();
+        let intake = take(Input::Path(tmp.path().to_owned())).unwrap();
+        intake.resources.iter().map(|r| r.metadata().annotations["berth.dev/images"].clone()).collect()
+    };
+    let (before, same, after) = (noted(b"one"), noted(b"one"), noted(b"two"));
+    assert_eq!((before.len(), &before), (2, &same));
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after));
+}
