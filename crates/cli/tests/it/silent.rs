@@ -54,7 +54,7 @@ fn a_berth_that_is_stopped_while_it_drains_is_not_waited_for_for_ever() {
     let mut up = home.up(&[path("p2").to_str().unwrap()]);
     up.wait_for("curl ");
     let addr = up.addr;
-    std::thread::spawn(move || crate::process::get(addr, "any.test", "/sleep?ms=20000"));
+    let client = std::thread::spawn(move || crate::process::get(addr, "any.test", "/sleep?ms=20000"));
     home.until_top_says("\"inFlight\": 1");
     let mut stop = home.command(&["stop"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     up.wait_for("finishing requests");
@@ -63,6 +63,8 @@ fn a_berth_that_is_stopped_while_it_drains_is_not_waited_for_for_ever() {
     std::io::Read::read_to_string(&mut stop.stderr.take().unwrap(), &mut err).unwrap();
     assert_eq!(stop.wait().unwrap().code(), Some(4), "{err}");
     assert!(err.contains("doesn't answer"), "{err}");
+    drop(up);
+    client.join().unwrap().expect_err("it was killed");
 }
 
 /// Also while it compiles: what says `stopped` is the process's end.
