@@ -91,9 +91,14 @@ pub(super) fn plan(index: &Index<'_>, memory: &Memory) -> BTreeMap<HostId, Arc<H
     let mut wants: BTreeMap<HostId, HostWants> = alive.map(|(id, _)| (*id, HostWants::default())).collect();
     let mut owners = Owners::default();
     for facts in &index.workloads {
-        let Some(host) = facts.host.and_then(|id| wants.get_mut(&id)) else { continue };
+        let Some((id, host)) = facts.host.and_then(|id| Some((id, wants.get_mut(&id)?))) else { continue };
         if facts.is_terminating() {
             host.stop.push(facts.id.clone());
+            continue;
+        }
+        if facts.is_orphan {
+            // Under the owner it had: alone it would lose its domain to the others.
+            host.run.extend(index.snapshot.memory.wants.get(&id).and_then(|wants| wants.get(&facts.id)).cloned());
             continue;
         }
         match memory.contents.get(&facts.id).and_then(|content| Some((content.generation(), content.to_run()?))) {

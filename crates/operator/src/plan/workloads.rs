@@ -28,6 +28,9 @@ pub(super) fn plan<'a>(index: &Index<'a>, today: &Today<'a>, writes: &mut Writes
             finish(index, facts, writes);
             continue;
         }
+        if facts.is_orphan {
+            continue;
+        }
         // Also of those that are written already: what runs is wanted on.
         if let Some(content) = contents::of(index, today, memory, facts) {
             memory.contents.insert(facts.id.clone(), content);

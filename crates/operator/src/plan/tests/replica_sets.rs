@@ -306,3 +306,19 @@ fn l12_an_artifact_whose_file_was_built_again_rolls_its_deployments() {
     assert_eq!(uids(&world).len(), 2);
     assert!(uids(&world).is_disjoint(&before));
 }
+
+#[test]
+fn workloads_whose_replica_set_is_gone_stay_as_they_are_until_they_are_deleted_too() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(replica_set("web", 600, spec("file:///a.wasm")));
+    world.settle();
+    let before = world.snapshot.memory.wants[&host].clone();
+    // As the store says it while it collects: the set first.
+    for set in world.sets() {
+        world.snapshot.objects.remove(&Resource::ReplicaSet(set));
+    }
+    let plan = crate::plan::plan(&world.snapshot);
+    assert!(plan.writes.is_empty(), "{:#?}", plan.writes);
+    assert!(std::sync::Arc::ptr_eq(&before, &plan.wants[&host]), "they have the owner that they had");
+}
