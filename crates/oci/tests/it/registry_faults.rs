@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use berth_model::digest::Digest;
 use berth_model::image::RegistryRef;
 use berth_model::resource::PullPolicy::{IfNotPresent, Never};
-use berth_oci::{PullFailure, PullStage, RegistryLimits, RegistrySettings, RegistrySource};
+use berth_oci::{PullFailure, PullStage, RegistryLimits, RegistrySource};
 use berth_testkit::registry::{Fault, FaultProxy, Gate, Registry};
 
 use crate::pushed::{Pusher, WASM, component, image, settings, source};
@@ -34,7 +34,7 @@ impl Scene {
         let content = component(7, 300_000);
         Pusher::plain().push(&format!("{}/a/b:1", registry.name()), &[(WASM, &content)]).await;
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = settings(&[proxy.name(), registry.name()]);
+        let mut settings = settings(&[&proxy.name(), &registry.name()]);
         change(&mut settings.limits);
         let source = source(folder.path(), settings);
         Self { hello: image(&format!("{}/a/b:1", proxy.name())), registry, proxy, folder, content, source }
@@ -302,7 +302,7 @@ async fn a_cache_that_is_too_small_makes_pulls_slower_and_nothing_else() {
     let scene = Scene::new().await;
     let small = berth_oci::CacheSettings { max_bytes: 100_000, ..berth_oci::CacheSettings::in_folder(scene.folder.path().join("small")) };
     let cache = berth_oci::Cache::open(small).unwrap();
-    let settings = RegistrySettings { ..settings(&[scene.proxy.name()]) };
+    let settings = settings(&[&scene.proxy.name()]);
     let source = RegistrySource::new(settings, cache).unwrap();
     for _ in 0..2 {
         let artifact = source.pull(&scene.hello, IfNotPresent, None).await.unwrap();
