@@ -284,6 +284,27 @@ async fn l35_a_registry_that_hangs_does_not_hold_up_what_is_cached() {
 }
 
 #[tokio::test]
+async fn a_registry_that_hangs_leaves_places_for_others() {
+    let scene = Scene::with(|limits| (limits.concurrent_pulls, limits.concurrent_pulls_per_registry) = (2, 1)).await;
+    scene.proxy.always(MANIFESTS, Fault::HoldAfter(0, Gate::closed()));
+    let hanging = [1, 2, 3].map(|tag| image(&format!("{}/c/d:{tag}", scene.proxy.name())));
+    let [first, second, third] = &hanging;
+    // The same registry under its own name.
+    let other = image(&format!("{}/a/b:1", scene.registry.name()));
+    tokio::select! {
+        _ = async { tokio::join!(scene.pull(), scene.source.pull(first, IfNotPresent, None), scene.source.pull(second, IfNotPresent, None)) } => {
+            panic!("the manifests are held back")
+        }
+        _ = scene.source.pull(third, IfNotPresent, None) => panic!("the manifests are held back"),
+        pulled = async {
+            scene.proxy.requested(MANIFESTS, 1).await;
+            scene.source.pull(&other, IfNotPresent, None).await
+        } => assert_eq!(pulled.unwrap().bytes, scene.content),
+    }
+    assert_eq!(scene.proxy.requests(MANIFESTS), 1);
+}
+
+#[tokio::test]
 async fn l35_a_damaged_copy_is_never_used_and_is_fetched_again() {
     let scene = Scene::new().await;
     scene.pull().await.unwrap();
