@@ -1,7 +1,13 @@
 //! A well-behaved workload alone, and beside one that spins, leaks, floods its log or traps: `cargo bench -p berth-benches`.
+//!
+//! The first rows are what to hold the others against: what it costs to share the cores at all, with a workload that is as busy and
+//! behaves, and with threads of another program that compute.
 
 #![allow(clippy::print_stdout, reason = "a benchmark's table is its output")]
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use berth_benches::{bother, host, latencies, percentile, run};
@@ -13,7 +19,24 @@ const TIME: Duration = Duration::from_secs(3);
 /// Each client waits this long between two requests, so that the good workload alone leaves the machine mostly idle.
 const PAUSE: Duration = Duration::from_millis(2);
 const CLIENTS: usize = 8;
-const BAD: [&str; 4] = ["/spin", "/alloc?mb=64", "/logflood?mb=16", "/trap"];
+
+/// Who shares the cores.
+#[derive(Clone, Copy)]
+enum Neighbour {
+    /// A workload that is asked for a path without pause.
+    Workload(&'static str, &'static str),
+    /// A thread per core that computes and is no part of the host.
+    Threads,
+}
+
+const NEIGHBOURS: [(&str, Neighbour); 6] = [
+    ("busy, well-behaved", Neighbour::Workload("busy", "/")),
+    ("another program", Neighbour::Threads),
+    ("spins", Neighbour::Workload("bad", "/spin")),
+    ("leaks", Neighbour::Workload("bad", "/alloc?mb=64")),
+    ("floods its log", Neighbour::Workload("bad", "/logflood?mb=16")),
+    ("traps", Neighbour::Workload("bad", "/trap")),
+];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -26,25 +49,43 @@ async fn main() {
         ..Limits::default()
     };
     run(&host, "good", "p2-hello", Limits::default()).await;
+    run(&host, "busy", "p2-hello", Limits::default()).await;
     run(&host, "bad", "p2", bounds).await;
     let good = async || latencies(host.http_addr(), "good", "/", CLIENTS, PAUSE, TIME).await;
     good().await;
     println!("{:<20} {:>12} {:>12} {:>12} {:>12}", "neighbour", "p50 alone", "p50 beside", "p99 alone", "p99 beside");
-    for path in BAD {
+    for (name, neighbour) in NEIGHBOURS {
         for _ in 0..ROUNDS {
             let alone = good().await;
-            let stop = CancellationToken::new();
-            let load = tokio::spawn(bother_owned(host.http_addr(), path, stop.clone()));
-            let beside = good().await;
-            stop.cancel();
-            let _ = load.await;
+            let beside = while_busy(neighbour, host.http_addr(), &good).await;
             let cells = [0.5, 0.99].map(|part| (percentile(&alone, part), percentile(&beside, part)));
             let [(p50, p50_beside), (p99, p99_beside)] = cells;
-            println!("{path:<20} {p50:>12.1?} {p50_beside:>12.1?} {p99:>12.1?} {p99_beside:>12.1?}");
+            println!("{name:<20} {p50:>12.1?} {p50_beside:>12.1?} {p99:>12.1?} {p99_beside:>12.1?}");
         }
     }
 }
 
-async fn bother_owned(addr: std::net::SocketAddr, path: &'static str, stop: CancellationToken) {
-    bother(addr, "bad", path, 8, stop).await;
+/// Measures while the neighbour is busy.
+async fn while_busy(neighbour: Neighbour, addr: SocketAddr, good: &impl AsyncFn() -> Vec<Duration>) -> Vec<Duration> {
+    match neighbour {
+        Neighbour::Workload(domain, path) => {
+            let stop = CancellationToken::new();
+            let stopped = stop.clone();
+            let load = tokio::spawn(async move { bother(addr, domain, path, CLIENTS, stopped).await });
+            let measured = good().await;
+            stop.cancel();
+            let _ = load.await;
+            measured
+        }
+        Neighbour::Threads => {
+            let stop = Arc::new(AtomicBool::new(false));
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let spin = |stop: Arc<AtomicBool>| move || while !stop.load(Ordering::Relaxed) {};
+            let threads: Vec<_> = (0..cores).map(|_| std::thread::spawn(spin(stop.clone()))).collect();
+            let measured = good().await;
+            stop.store(true, Ordering::Relaxed);
+            threads.into_iter().for_each(|thread| thread.join().unwrap_or_default());
+            measured
+        }
+    }
 }

@@ -64,7 +64,9 @@ pub(crate) enum Command {
     )]
     Delete(Delete),
     /// Show what components print, and what the host says about them
-    #[command(after_help = "Examples:\n  berth logs shop\n  berth logs -f --tail 20 shop\n  berth logs shop -o json | jq -r .text")]
+    #[command(
+        after_help = "Examples:\n  berth logs shop\n  berth logs -f --tail 20 deployment/shop\n  berth logs shop -o json | jq -r .text"
+    )]
     Logs(Logs),
     /// Show what happened
     #[command(after_help = "Examples:\n  berth events\n  berth events -f\n  berth events -n shop -o json")]
@@ -72,7 +74,7 @@ pub(crate) enum Command {
     /// Show requests, latency and memory of what runs
     #[command(after_help = "Examples:\n  berth top\n  berth top -o json")]
     Top(Top),
-    /// Finish requests and take no new ones; the process stays
+    /// Close the port and finish the requests under way; the process stays
     #[command(after_help = "Example:\n  berth drain && berth stop")]
     Drain(Plain),
     /// Drain, and end the running berth
@@ -172,15 +174,18 @@ pub(crate) struct Delete {
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// Name of a deployment, a replica set or a workload
+    /// Name of a deployment, a replica set or a workload; also KIND/NAME, or KIND NAME
+    #[arg(value_name = "OBJECT")]
+    pub(crate) object: String,
+    /// Name, where OBJECT is a kind
     #[arg(value_name = "NAME")]
-    pub(crate) name: String,
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) namespaced: Namespaced,
     /// Go on and show lines as they are written
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Lines from before, at most 1000
+    /// Lines from before; of each workload the last 1000 are kept
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) tail: usize,
     /// Output: text or JSON lines

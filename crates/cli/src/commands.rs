@@ -97,6 +97,11 @@ fn usage(message: String) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
+/// Something that isn't refused and that a person should know of: `warning: ` and the message, on standard error.
+fn warn(message: &str) {
+    note(&format!("warning: {}", message.replace('\n', "\n  ")));
+}
+
 /// A remark on standard error.
 fn note(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");

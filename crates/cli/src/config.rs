@@ -3,6 +3,7 @@
 //! Raw, then validated, then run: [`values`] gathers what flags, environment and file say, the strongest first; [`validated`] turns it
 //! into what the node takes and reports all that is wrong at once (L60).
 
+mod environment;
 mod file;
 mod flags;
 mod table;
@@ -35,7 +36,7 @@ pub struct Config {
 pub fn load(global: &GlobalFlags, up: Option<&UpFlags>) -> Result<Config, Failure> {
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let named = global.config.clone().or_else(|| environment("BERTH_CONFIG").map(PathBuf::from));
-    let mut errors = Vec::new();
+    let mut errors = environment::check(std::env::vars_os());
     let file = match file::read(named.as_deref(), file::default_path().as_deref()) {
         Ok(file) => file,
         Err(mut found) => {

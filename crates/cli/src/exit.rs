@@ -22,7 +22,7 @@ pub enum Exit {
     Usage = 2,
     /// An object that was named isn't there.
     NotFound = 3,
-    /// No running berth can be reached.
+    /// No running berth can be reached, or it doesn't answer.
     Unreachable = 4,
     /// A manifest or a file was refused.
     Refused = 5,
@@ -39,7 +39,7 @@ impl Exit {
         (Exit::Failure, "failed"),
         (Exit::Usage, "wrong flags, environment or configuration file"),
         (Exit::NotFound, "an object that was named isn't there"),
-        (Exit::Unreachable, "no running berth can be reached"),
+        (Exit::Unreachable, "no running berth can be reached, or it doesn't answer"),
         (Exit::Refused, "a manifest or a file was refused"),
         (Exit::InUse, "the data folder or an address is in use"),
         (Exit::Interrupted, "a second Ctrl-C cut the drain short"),
@@ -75,6 +75,7 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let exit = match &error {
+            ClientError::Data(DataError::NotFolder { .. }) => Exit::Usage,
             e if e.is_unreachable() => Exit::Unreachable,
             e if e.is_not_found() => Exit::NotFound,
             ClientError::Refused(ApiError { code: Code::Invalid | Code::BadRequest | Code::TooLarge, .. }) => Exit::Refused,
@@ -96,6 +97,7 @@ impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Failure {
         let (exit, hint) = match &error {
             LocalError::Data(DataError::Held { .. }) => (Exit::InUse, ""),
+            LocalError::Data(DataError::NotFolder { .. }) => (Exit::Usage, ""),
             LocalError::Admin { source, .. } if source.kind() == io::ErrorKind::AddrInUse => (Exit::InUse, ""),
             LocalError::Host(StartError::Bind(BindError::InUse { .. })) => (Exit::InUse, HTTP_ADDR),
             LocalError::Host(StartError::Bind(BindError::Listen { .. })) => (Exit::Failure, HTTP_ADDR),

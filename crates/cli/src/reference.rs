@@ -50,7 +50,7 @@ fn settings(text: &mut String) {
         text,
         "Each can be given as a flag, as an environment variable, or as a key of the configuration file (TOML; `--config FILE`, `BERTH_CONFIG`, or \
          `$XDG_CONFIG_HOME/berth/config.toml`). A flag wins over the environment, that over the file, that over the default. An unknown key is an \
-         error. `BERTH_LOG` takes a log filter in the notation of `tracing`, such as `berth_host=debug,warn`; `NO_COLOR` turns colors off.",
+         error, and so is an unknown variable that begins with `BERTH_`, unless Kubernetes wrote it about a Service. `BERTH_LOG` takes a log filter in the notation of `tracing`, such as `berth_host=debug,warn`; `NO_COLOR` turns colors off.",
     );
     paragraph(text, "```toml\nhttp-addr = \"127.0.0.1:9000\"\nmemory = \"64Mi\"\nslots = 500\nno-wasi-p3 = true\n```");
     for (scope, title) in [(Scope::Global, "Of every command"), (Scope::Up, "Of `berth up`")] {

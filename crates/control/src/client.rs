@@ -3,6 +3,7 @@
 //! Calls share nothing but the bus, so a host that doesn't answer delays no call but those to itself, and not even those delay each
 //! other (L03).
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,32 +107,81 @@ impl HostClient {
         report_from_status(id, wire.workload_status).map_err(|source| self.bad_values(call, source))
     }
 
-    /// Tells the host the whole set that it is to run, in as many messages as it takes, and learns where every workload stands.
-    /// One whose message alone would be too large for the bus isn't told, and reported as failed with reason `TooLarge`.
-    /// Only for hosts that speak Berth's extension. Syncs of one host must not overlap: the later one would end the earlier.
+    /// Tells the host the whole set that it is to run, and learns where every workload stands. See [`HostClient::agree`].
     pub async fn sync(&self, wanted: &[Wanted]) -> Result<Vec<Report>, CallError> {
+        let (_, mut reports, told) = self.whole(wanted).await?;
+        reports.extend(told);
+        Ok(reports)
+    }
+
+    /// Tells the host the whole set that it is to run, in as many messages as it takes, and learns where every workload stands.
+    /// One whose message alone would be too large for the bus isn't told, and reported as failed with reason `TooLarge`; so are those
+    /// beyond what a set may take in all. Only for hosts that speak Berth's extension. Calls about the set of one host must not
+    /// overlap: the later one would end the earlier.
+    pub async fn agree(&self, wanted: &[Wanted]) -> Result<Agreement, CallError> {
+        let (round, untold, reports) = self.whole(wanted).await?;
+        Ok(Agreement { round, reports: by_id(reports), untold: by_id(untold) })
+    }
+
+    /// Changes the set that both ends agreed on: `wanted` are those that are new or differ, `unwanted` those that it has no more.
+    /// `None`: the host has to be told the whole set, because it knows that agreement no more or the change is too large for one
+    /// message. Otherwise as [`HostClient::agree`].
+    pub async fn amend(&self, agreed: Agreement, wanted: &[Wanted], unwanted: &[WorkloadId]) -> Result<Option<Agreement>, CallError> {
         let limit = self.bus.max_payload();
-        let (fitting, mut reports) = split_off_too_large(wanted, limit);
-        let parts = parts_of(fitting, limit);
-        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-        if count > MAX_PARTS {
-            let message = format!("{} workloads need {count} messages, and a host takes {MAX_PARTS}", wanted.len());
-            return Err(CallError::Refused { host: self.host, call: "sync", message });
+        let changed: HashSet<WorkloadId> = wanted.iter().map(|wanted| &wanted.id).chain(unwanted).cloned().collect();
+        let (fitting, too_large) = split_off_too_large(wanted, limit);
+        let mut unwanted: Vec<String> = unwanted.iter().map(ToString::to_string).collect();
+        unwanted.extend(too_large.iter().map(|report| report.id.to_string()));
+        let bytes = fitting.iter().map(|one| one.bytes + 1).chain(unwanted.iter().map(|id| id.len() + 3)).sum();
+        if !fits(bytes, limit) {
+            return Ok(None);
         }
+        let Agreement { round: base, mut reports, mut untold } = agreed;
+        let round = uuid::Uuid::new_v4().to_string();
+        let wanted = fitting.into_iter().map(|one| one.wire).collect();
+        let request = ext::SyncRequest { round: round.clone(), base, wanted, unwanted, ..Default::default() };
+        let response = self.sync_message(&request).await?;
+        if response.unknown_base {
+            return Ok(None);
+        }
+        let gone: Vec<WorkloadId> = response.gone.iter().filter_map(|id| id.parse().ok()).collect();
+        gone.iter().for_each(|id| drop(reports.remove(id)));
+        reports.extend(by_id(self.rest_of(&round, response).await?));
+        untold.retain(|id, _| !changed.contains(id));
+        untold.extend(by_id(too_large));
+        Ok(Some(Agreement { round, reports, untold }))
+    }
+
+    /// Tells the whole set; returns the round's name, reports on what can't be told, and the host's.
+    async fn whole(&self, wanted: &[Wanted]) -> Result<(String, Vec<Report>, Vec<Report>), CallError> {
+        let limit = self.bus.max_payload();
+        let (fitting, mut untold) = split_off_too_large(wanted, limit);
+        let mut parts = parts_of(fitting, limit);
+        for one in parts.split_off(parts.len().min(MAX_PARTS as usize)).into_iter().flatten() {
+            let message = format!("{} workloads take more than the {MAX_PARTS} messages that a host takes: use more hosts", wanted.len());
+            untold.extend(one.workload_id.parse().ok().map(|id| Report::failed(id, "TooLarge", message)));
+        }
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let round = uuid::Uuid::new_v4().to_string();
         let mut response = ext::SyncResponse::default();
         for (part, wanted) in (0..).zip(parts) {
-            let request = ext::SyncRequest { round: round.clone(), part, parts: count, wanted, reports_from: 0 };
+            let request = ext::SyncRequest { round: round.clone(), part, parts: count, wanted, ..Default::default() };
             response = self.sync_message(&request).await?;
         }
-        let mut received = 0;
+        let reports = self.rest_of(&round, response).await?;
+        Ok((round, untold, reports))
+    }
+
+    /// The reports of a round, of which `response` has the first.
+    async fn rest_of(&self, round: &str, mut response: ext::SyncResponse) -> Result<Vec<Report>, CallError> {
+        let (mut reports, mut received) = (Vec::new(), 0);
         for _ in 0..=MAX_PARTS {
             received += u32::try_from(response.reports.len()).unwrap_or(u32::MAX);
             reports.extend(response.reports.into_iter().filter_map(|report| self.known(report)));
             if !response.more || received == 0 {
                 return Ok(reports);
             }
-            let request = ext::SyncRequest { round: round.clone(), reports_from: received, ..Default::default() };
+            let request = ext::SyncRequest { round: round.to_owned(), reports_from: received, ..Default::default() };
             response = self.sync_message(&request).await?;
         }
         let message = format!("the host's reports don't fit into {MAX_PARTS} messages");
@@ -182,6 +232,28 @@ impl HostClient {
         let source = DecodeError::Values { message: call.reply, source };
         CallError::Reply { host: self.host, call: call.name, source }
     }
+}
+
+/// The set that an operator and a host agreed on last, and where its workloads stood then.
+#[derive(Debug)]
+pub struct Agreement {
+    round: String,
+    reports: HashMap<WorkloadId, Report>,
+    /// Reports on workloads that are too large to be told.
+    untold: HashMap<WorkloadId, Report>,
+}
+
+impl Agreement {
+    /// Where every workload stood.
+    pub fn reports(&self) -> HashMap<WorkloadId, Report> {
+        let mut reports = self.reports.clone();
+        reports.extend(self.untold.clone());
+        reports
+    }
+}
+
+fn by_id(reports: Vec<Report>) -> HashMap<WorkloadId, Report> {
+    reports.into_iter().map(|report| (report.id.clone(), report)).collect()
 }
 
 /// A call's name and the type of its reply.

@@ -25,7 +25,7 @@ mod wanted;
 mod wire;
 
 pub use bus::{Bus, BusError, LostCount, Message, Subscription};
-pub use client::{CallError, DEADLINES, Deadlines, HostClient};
+pub use client::{Agreement, CallError, DEADLINES, Deadlines, HostClient};
 pub use convert::ConvertError;
 pub use handler::HostHandler;
 pub use heartbeat::{Heartbeat, PROTOCOL_LABEL, PROTOCOL_VERSION};

@@ -1,7 +1,7 @@
 //! Cutting lists into messages that the bus takes.
 
-/// Messages that one round of sync may take: with 1 MiB each, 128 MiB of workloads.
-pub(crate) const MAX_PARTS: u32 = 128;
+/// Messages that one round of sync may take: with 1 MiB each, 1 GiB of workloads. A whole set is sent rarely; changes go alone.
+pub(crate) const MAX_PARTS: u32 = 1024;
 
 /// What a message takes besides its list, bytes: names of fields, a round's and a host's id.
 const ENVELOPE_BYTES: usize = 1024;

@@ -5,90 +5,19 @@
 //! room for the next); until then it waits in the same queue. Both decisions are a few atomic operations, and nothing is locked
 //! unless somebody waits.
 
+mod slots;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use berth_model::limits::Effective;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
+use self::slots::HostSlot;
+pub(crate) use self::slots::HostSlots;
 use crate::metrics::{Gauge, WorkloadMetrics};
-
-/// The host's slots.
-pub(crate) struct HostSlots {
-    slots: u32,
-    free: AtomicU32,
-    /// Workloads that wait for a slot: one request of each.
-    waiting: AtomicU32,
-    freed: Notify,
-}
-
-impl HostSlots {
-    pub(crate) fn new(slots: u32) -> HostSlots {
-        HostSlots { slots, free: AtomicU32::new(slots), waiting: AtomicU32::new(0), freed: Notify::new() }
-    }
-
-    /// Slots in use.
-    pub(crate) fn in_use(&self) -> u32 {
-        self.slots - self.free.load(Ordering::Relaxed)
-    }
-
-    /// Takes a slot for a workload that holds `held` already.
-    fn take(self: &Arc<Self>, held: u32) -> Option<HostSlot> {
-        self.free
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| fair(held, free).then(|| free - 1))
-            .ok()
-            .map(|_| HostSlot(self.clone()))
-    }
-
-    /// Tries to take one each time that one comes free.
-    ///
-    /// No slot is missed: who waits says so before it tries, and who frees one looks for waiters after (both sequentially
-    /// consistent), so either the try sees the slot or the waiter is woken.
-    async fn wait<T>(&self, mut take: impl FnMut() -> Option<T>) -> T {
-        let _waiting = Waiting::new(&self.waiting);
-        loop {
-            let freed = self.freed.notified();
-            if let Some(taken) = take() {
-                return taken;
-            }
-            freed.await;
-        }
-    }
-}
-
-/// Counts one that waits, as long as it does.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl<'a> Waiting<'a> {
-    fn new(waiting: &'a AtomicU32) -> Waiting<'a> {
-        waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Whether a workload that holds `held` slots may take one more of `free`.
-fn fair(held: u32, free: u32) -> bool {
-    free > 0 && held <= free
-}
-
-struct HostSlot(Arc<HostSlots>);
-
-impl Drop for HostSlot {
-    fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::SeqCst);
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.freed.notify_waiters();
-        }
-    }
-}
 
 /// Why a request was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +43,7 @@ pub(crate) struct Admission {
     max_in_flight: u32,
     max_queued: u32,
     queue_timeout: Duration,
-    in_flight: Arc<AtomicU32>,
+    in_flight: Arc<InFlight>,
     queued: AtomicU32,
     /// The one turn to wait for a slot of the host: others of the workload stand behind.
     turn: Semaphore,
@@ -132,12 +61,31 @@ pub(crate) struct Permit {
     _slot: OwnedSemaphorePermit,
 }
 
-/// One more in flight.
-struct Held(Arc<AtomicU32>);
+/// Requests of one workload that have all they need to run.
+struct InFlight {
+    count: AtomicU32,
+    metrics: Arc<WorkloadMetrics>,
+}
+
+/// One more that asks for a slot of the host, and that has it once it is `shown`.
+struct Held {
+    workload: Arc<InFlight>,
+    shown: bool,
+}
+
+impl Held {
+    fn show(&mut self) {
+        self.shown = true;
+        self.workload.metrics.in_flight.inc();
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        if self.shown {
+            self.workload.metrics.in_flight.dec();
+        }
+        self.workload.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -148,8 +96,9 @@ impl Admission {
             slots: Arc::new(Semaphore::new(limits.max_in_flight as usize)),
             max_in_flight: limits.max_in_flight,
             max_queued: limits.max_queued,
-            queue_timeout: limits.queue_timeout,
-            in_flight: Arc::default(),
+            // Who waited as long as its request may last would be cut as soon as it runs.
+            queue_timeout: limits.queue_timeout.min(limits.request_timeout),
+            in_flight: Arc::new(InFlight { count: AtomicU32::new(0), metrics: metrics.clone() }),
             queued: AtomicU32::new(0),
             turn: Semaphore::new(1),
             stopping: AtomicBool::new(false),
@@ -159,7 +108,7 @@ impl Admission {
 
     /// Requests that run or wait.
     pub(crate) fn load(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed) + self.queued.load(Ordering::Relaxed)
+        self.in_flight.count.load(Ordering::Relaxed) + self.queued.load(Ordering::Relaxed)
     }
 
     /// Waits for a slot, as long and in as large a queue as the limits say. Dropping the future leaves the queue.
@@ -207,9 +156,11 @@ impl Admission {
     }
 
     fn take_host(&self) -> Option<(Held, HostSlot)> {
-        let held = self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let guard = Held(self.in_flight.clone());
-        Some((guard, self.host.take(held)?))
+        let held = self.in_flight.count.fetch_add(1, Ordering::SeqCst);
+        let mut guard = Held { workload: self.in_flight.clone(), shown: false };
+        let slot = self.host.take(held)?;
+        guard.show();
+        Some((guard, slot))
     }
 
     fn place(&self) -> Option<Place<'_>> {
@@ -279,6 +230,28 @@ mod tests {
         drop(first);
         assert!(a.admit().await.is_ok());
         assert_eq!(a.load(), 0);
+    }
+
+    #[tokio::test]
+    async fn l45_in_flight_is_who_holds_a_slot_and_queued_who_waits_for_one() {
+        let a = admission(&Arc::new(HostSlots::new(1)), 2, 5);
+        let figures = || (a.metrics.in_flight.get(), a.metrics.queued.get());
+        let running = a.admit().await.unwrap();
+        let look = async { figures() };
+        let (waited, during) = tokio::join!(a.admit(), look);
+        assert_eq!((waited.err(), during), (Some(Refused::HostFull), (1, 1)));
+        assert_eq!(figures(), (1, 0));
+        drop(running);
+        assert_eq!(figures(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l32_nobody_waits_longer_than_its_request_may_last() {
+        let (queue_timeout, request_timeout) = (Duration::from_secs(3600), Duration::from_secs(5));
+        let limits = Effective { max_in_flight: 1, max_queued: 1, queue_timeout, request_timeout, ..Effective::default() };
+        let a = Admission::new(Arc::new(HostSlots::new(10)), &limits, HostMetrics::default().workload("default", "test"));
+        let _running = a.admit().await.unwrap();
+        assert_eq!(a.admit().await.err(), Some(Refused::Waited(request_timeout)));
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ pub(crate) enum CompileError {
     P3Off(String),
     #[error("nothing provides its imports {}", .0.join(", "))]
     MissingImport(Vec<String>),
+    #[error("a table of {elements} elements is larger than the host's largest of {largest}")]
+    TableTooLarge { elements: u64, largest: u32 },
     #[error("{0}")]
     Failed(String),
 }
@@ -50,12 +52,21 @@ pub(crate) struct Compiler {
     metrics: Arc<HostMetrics>,
 }
 
+/// What a host asks of a component before it compiles it.
+#[derive(Clone, Copy)]
+pub(crate) struct Provides {
+    /// The component's imports that nothing provides.
+    pub(crate) missing: fn(&Inspection) -> Vec<String>,
+    /// Elements of the largest table that there is room for.
+    pub(crate) largest_table: u32,
+}
+
 /// What a job needs, of its own: it outlives who waits for it.
 struct Job {
     bytes: Bytes,
     p2: Option<Engine>,
     p3: Option<Engine>,
-    missing: fn(&Inspection) -> Vec<String>,
+    provides: Provides,
 }
 
 impl Compiler {
@@ -64,13 +75,13 @@ impl Compiler {
         Compiler { slots, known: Mutex::default(), running: Mutex::default(), metrics }
     }
 
-    /// The compiled form of `bytes`, and whether it was known. What imports something that `missing` names isn't compiled.
+    /// The compiled form of `bytes`, and whether it was known. What asks for more than the host provides isn't compiled.
     pub(crate) async fn compile(
         &self,
         digest: &Digest,
         bytes: Bytes,
         engines: &Engines,
-        missing: fn(&Inspection) -> Vec<String>,
+        provides: Provides,
     ) -> Result<(Arc<Compiled>, bool), CompileError> {
         let cell = {
             let known = self.known.lock().expect("no panic while held");
@@ -80,7 +91,7 @@ impl Compiler {
             self.running.lock().expect("no panic while held").entry(digest.clone()).or_default().clone()
         };
         let engine = |flavor| engines.get(flavor).map(|set| set.engine.clone());
-        let job = Job { bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), missing };
+        let job = Job { bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), provides };
         let mut first = false;
         let compiled = cell
             .get_or_try_init(|| {
@@ -94,7 +105,11 @@ impl Compiler {
             known.retain(|_, weak| weak.strong_count() > 0);
             known.insert(digest.clone(), Arc::downgrade(compiled));
         }
-        self.running.lock().expect("no panic while held").remove(digest);
+        let mut running = self.running.lock().expect("no panic while held");
+        if running.get(digest).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
+            running.remove(digest);
+        }
+        drop(running);
         compiled.map(|compiled| (compiled, !first))
     }
 
@@ -122,12 +137,74 @@ impl Job {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
             return Err(CompileError::P3Off(import.unwrap_or_default()));
         };
-        let missing = (self.missing)(&inspection);
+        let missing = (self.provides.missing)(&inspection);
         if !missing.is_empty() {
             return Err(CompileError::MissingImport(missing));
+        }
+        let (elements, largest) = (inspection.largest_table, self.provides.largest_table);
+        if elements > u64::from(largest) {
+            return Err(CompileError::TableTooLarge { elements, largest });
         }
         let component = wasmtime::component::Component::from_binary(&engine, &self.bytes);
         let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
         Ok(Compiled { component, inspection, flavor, took: start.elapsed() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::HostConfig;
+
+    /// A component that does nothing, one of many.
+    fn component(number: u8) -> (Digest, Bytes) {
+        // A custom section of one name, `n`, and one byte.
+        let bytes = [b"\0asm\x0d\0\x01\0".as_slice(), &[0, 3, 1, b'n', number]].concat();
+        (Digest::of(&bytes), bytes.into())
+    }
+
+    fn engines() -> Engines {
+        Engines::new(&HostConfig { slots: 1, ..HostConfig::default() }, Arc::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn l19_no_more_compiles_run_at_once_than_configured_and_that_many_do() {
+        static RUNNING: AtomicUsize = AtomicUsize::new(0);
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        static PAIR: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(2));
+        /// Asked by each job while it has its slot.
+        fn count(_: &Inspection) -> Vec<String> {
+            MOST.fetch_max(RUNNING.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Goes on when two are here.
+            PAIR.wait();
+            RUNNING.fetch_sub(1, Ordering::SeqCst);
+            Vec::new()
+        }
+        let (engines, compiler) = (engines(), Compiler::new(2, Arc::default()));
+        let provides = Provides { missing: count, largest_table: 0 };
+        let compiles = (0..12).map(|number| {
+            let (digest, bytes) = component(number);
+            let (engines, compiler) = (&engines, &compiler);
+            async move { compiler.compile(&digest, bytes, engines, provides).await.map(drop) }
+        });
+        let all = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(compiles)).await.unwrap();
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert_eq!(MOST.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_failed() {
+        let (engines, compiler) = (engines(), Compiler::new(2, Arc::default()));
+        let (digest, bytes) = component(0);
+        let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 });
+        let failed = compile(|_| vec!["a:b/c".into()]).await;
+        assert_eq!(failed.err(), Some(CompileError::MissingImport(vec!["a:b/c".into()])));
+        let (one, two) = tokio::join!(compile(|_| Vec::new()), compile(|_| Vec::new()));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert!(Arc::ptr_eq(&one.0, &two.0) && one.1 != two.1);
+        assert!(compiler.running.lock().unwrap().is_empty());
     }
 }

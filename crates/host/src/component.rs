@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
 use crate::metrics::{HostMetrics, WorkloadMetrics};
+use crate::ticker::Pulse;
+use crate::turn::Pace;
 
 /// Longest message of an event, bytes; the rest is cut.
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<dyn EventSink>,
     /// For outgoing TLS.
     pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// Whether guests run.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Identity and authority of one component of one workload.
@@ -43,6 +47,7 @@ pub(crate) struct Component {
     pub(crate) lookups: Arc<Semaphore>,
     /// Shared by the workload's components.
     pub(crate) voice: Arc<Voice>,
+    pub(crate) pace: Pace,
     pub(crate) host: Arc<Shared>,
 }
 
@@ -120,6 +125,11 @@ pub(crate) mod tests {
 
     /// A component that is granted nothing, and the log that it writes to.
     pub(crate) fn component() -> (Arc<Component>, LogBook) {
+        component_of("test")
+    }
+
+    /// The same of another workload.
+    pub(crate) fn component_of(workload: &str) -> (Arc<Component>, LogBook) {
         let logs = LogBook::new(1000, 1000);
         let metrics = Arc::new(HostMetrics::default());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -127,16 +137,23 @@ pub(crate) mod tests {
         let tls = Arc::new(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
         let component = Component {
             namespace: "default".into(),
-            workload: "test".into(),
+            workload: workload.into(),
             name: "test".into(),
             environment: Vec::new(),
             grants: Grants::default(),
             limits: Effective::default(),
-            log: logs.open("default", "test"),
-            metrics: metrics.workload("default", "test"),
+            log: logs.open("default", workload),
+            metrics: metrics.workload("default", workload),
             lookups: crate::egress::lookup::bound(),
             voice: Voice::new(),
-            host: Arc::new(Shared { memory: Arc::new(MemoryBudget::new(1 << 30)), metrics, events: Arc::new(Nowhere), tls }),
+            pace: Pace::default(),
+            host: Arc::new(Shared {
+                memory: Arc::new(MemoryBudget::new(1 << 30)),
+                metrics,
+                events: Arc::new(Nowhere),
+                tls,
+                pulse: Arc::default(),
+            }),
         };
         (Arc::new(component), logs)
     }

@@ -31,7 +31,8 @@ pub struct HostConfig {
     pub stack_bytes: usize,
     /// Components compiled at once, 1 or more.
     pub compile_threads: usize,
-    /// How often a guest that computes is interrupted: its deadline is checked and others get their turn.
+    /// How often a guest that computes is interrupted: its deadline is checked and others get their turn. What waits beside such a
+    /// guest waits for a tick at most; an interruption costs some microseconds.
     pub tick: Duration,
     /// How long a workload that stops may finish its requests.
     pub drain_grace: Duration,
@@ -78,7 +79,7 @@ impl Default for HostConfig {
             compile_threads: std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
             // A neighbour that computes delays others on its core by this at each step of their requests. Shorter ones are not
             // measured yet.
-            tick: Duration::from_millis(10),
+            tick: Duration::from_millis(1),
             drain_grace: Duration::from_secs(30),
             log_lines: 1000,
             log_lines_per_second: 1000,

@@ -2,8 +2,6 @@
 //! anything that uses 0.3 runs on one with it. Each has one linker, shared by all workloads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
@@ -12,6 +10,7 @@ use crate::config::HostConfig;
 use crate::egress;
 use crate::guest::Guest;
 use crate::limiter::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
+use crate::ticker::{Pulse, Ticker};
 
 /// Most memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
@@ -36,10 +35,12 @@ const MAX_COMPONENT_INSTANCE_BYTES: usize = 8 << 20;
 
 /// Tables that one core module may define; toolchains make one, hand-written modules a few.
 const MAX_TABLES_PER_MODULE: u32 = 16;
+/// The least that the pool has room for per table, whatever the default limit: a component may ask for more than that limit.
+const POOL_TABLE_ELEMENTS: u32 = 20_000;
 /// Memories that one core module may define (the multi-memory proposal).
 const MAX_MEMORIES_PER_MODULE: u32 = 8;
 
-/// The engines of a host, and the thread that moves their epoch on.
+/// The engines of a host, and what ticks them.
 pub(crate) struct Engines {
     p2: EngineSet,
     p3: Option<EngineSet>,
@@ -63,11 +64,12 @@ pub(crate) enum Flavor {
 }
 
 impl Engines {
-    pub(crate) fn new(config: &HostConfig) -> wasmtime::Result<Engines> {
+    /// Ticks the engines while `pulse` says that guests run.
+    pub(crate) fn new(config: &HostConfig, pulse: Arc<Pulse>) -> wasmtime::Result<Engines> {
         let p2 = EngineSet::new(config, Flavor::P2)?;
         let p3 = if cfg!(feature = "wasi-p3") && config.wasi_p3 { Some(EngineSet::new(config, Flavor::P3)?) } else { None };
         let engines = [Some(p2.engine.clone()), p3.as_ref().map(|s| s.engine.clone())].into_iter().flatten().collect();
-        Ok(Engines { p2, p3, _ticker: Ticker::start(engines, config.tick) })
+        Ok(Engines { p2, p3, _ticker: Ticker::start(engines, config.tick, pulse) })
     }
 
     /// The engine of a flavor; none for 0.3 where that is off.
@@ -137,10 +139,15 @@ fn pool(config: &HostConfig) -> PoolingAllocationConfig {
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
         .max_memory_size(4 << 30)
-        .table_elements(config.limits.table_elements.max(20_000) as usize)
+        .table_elements(largest_table(config) as usize)
         .max_core_instance_size(MAX_CORE_INSTANCE_BYTES)
         .max_component_instance_size(MAX_COMPONENT_INSTANCE_BYTES);
     p
+}
+
+/// Elements of the largest table that the pool has room for. What one component may have of all its tables is a limit of its own.
+pub(crate) fn largest_table(config: &HostConfig) -> u32 {
+    config.limits.table_elements.max(POOL_TABLE_ELEMENTS)
 }
 
 /// What a slot keeps resident while no instance uses it, bytes.
@@ -188,39 +195,6 @@ fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     egress::sockets::link_p3(linker)?;
     linker.allow_shadowing(false);
     Ok(())
-}
-
-/// Moves the epoch of all engines on, each tick, on a thread of its own so that no load delays it.
-struct Ticker {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engines: Vec<Engine>, tick: Duration) -> Ticker {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("berth-epoch".into())
-            .spawn(move || {
-                while !stopped.load(Ordering::Relaxed) {
-                    std::thread::park_timeout(tick);
-                    engines.iter().for_each(Engine::increment_epoch);
-                }
-            })
-            .expect("a thread at start: without one the process is of no use");
-        Ticker { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi::sockets::WasiSocketsCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -102,23 +101,13 @@ impl Guest {
         self.outgoing.set_deadline(outgoing);
     }
 
-    /// Two views of distinct fields at once, for name lookups.
-    pub(crate) fn sockets_and_lookups(&mut self) -> (WasiSocketsCtxView<'_>, &mut Lookups) {
-        if self.wasi.is_none() {
-            let wasi = self.build_wasi();
-            self.wasi = Some(Box::new(wasi));
-        }
-        let wasi = self.wasi.as_mut().expect("made above");
-        (WasiSocketsCtxView { ctx: wasi.sockets(), table: &mut self.table }, &mut self.lookups)
-    }
-
-    /// Without sockets: each of them is allowed by itself, in `egress::sockets`.
+    /// Without sockets and lookups: each of them is allowed by itself, in `egress`.
     fn build_wasi(&mut self) -> WasiCtx {
         let output = |stream| GuestOutput::new(self.asker.clone(), stream);
         let (stdout, stderr) = (output(Stream::Stdout), output(Stream::Stderr));
         self.outputs = vec![stdout.clone(), stderr.clone()];
         let mut builder = WasiCtxBuilder::new();
-        builder.stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM_BYTES).allow_ip_name_lookup(true);
+        builder.stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM_BYTES);
         for (key, value) in &self.asker.component.environment {
             builder.env(key, value);
         }
@@ -161,7 +150,11 @@ pub(crate) fn store(engine: &Engine, component: &Arc<Component>, request: Option
         table.set_max_capacity(MAX_CONCURRENT);
     }
     store.epoch_deadline_callback(|store| {
-        if Instant::now() >= store.data().deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::YieldCustom(1, turn::next())) }
+        let guest = store.data();
+        if Instant::now() >= guest.deadline {
+            return Err(DeadlinePassed.into());
+        }
+        Ok(UpdateDeadline::YieldCustom(1, turn::next(&guest.asker.component)))
     });
     store.set_epoch_deadline(1);
     store

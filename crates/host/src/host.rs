@@ -27,6 +27,7 @@ use crate::prepare::Preparer;
 use crate::routes::Routes;
 use crate::status::{Status, WantedWorkload};
 use crate::supervisor::Supervisor;
+use crate::ticker::Pulse;
 
 /// Why a host can't start.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,8 @@ impl Host {
     /// When the address is taken or not allowed, the engine can't be made, or a certificate file can't be read.
     pub fn start(config: HostConfig, source: Arc<dyn Source>, events: Arc<dyn EventSink>) -> Result<Arc<Host>, StartError> {
         let config = Arc::new(config);
-        let engines = Engines::new(&config).map_err(|e| StartError::Engine(format!("{e:#}")))?;
+        let pulse = Arc::new(Pulse::default());
+        let engines = Engines::new(&config, pulse.clone()).map_err(|e| StartError::Engine(format!("{e:#}")))?;
         let metrics = Arc::new(HostMetrics::default());
         let slots = Arc::new(HostSlots::new(config.slots));
         let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
@@ -77,6 +79,7 @@ impl Host {
             metrics: metrics.clone(),
             events,
             tls: client_tls(&config)?,
+            pulse,
         });
         let preparer = Preparer {
             config: config.clone(),
@@ -122,6 +125,11 @@ impl Host {
     /// Makes `wanted` the whole set of workloads; returns at once, [`Host::statuses`] tells how it goes.
     pub fn set_wanted(&self, wanted: Vec<WantedWorkload>) {
         self.supervisor.set_wanted(wanted);
+    }
+
+    /// Changes the set of workloads: starts what is new in `wanted`, replaces what differs, stops `unwanted`, and leaves all else.
+    pub fn change_wanted(&self, wanted: Vec<WantedWorkload>, unwanted: &[WorkloadId]) {
+        self.supervisor.change_wanted(wanted, unwanted);
     }
 
     /// Starts one workload and waits until it runs or has failed; one that failed is forgotten. An id that is taken is an error and

@@ -1,5 +1,7 @@
 //! The ingress: from an HTTP request to a guest's answer, and every other end to a status (the one place that decides it).
 
+mod trace;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use self::trace::RequestTrace;
 use crate::admission::{Permit, Refused};
 use crate::invoke::body::GuestBody;
 use crate::invoke::counted::Counted;
@@ -41,6 +44,15 @@ impl berth_http::Service for Ingress {
     type Body = GuestBody;
 
     async fn call(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<GuestBody> {
+        let mut trace = RequestTrace::begin(&request);
+        let response = self.answer(request, connection, &mut trace).await;
+        trace.status(response.status());
+        response
+    }
+}
+
+impl Ingress {
+    async fn answer(&self, request: Request<Incoming>, connection: &Arc<Connection>, trace: &mut RequestTrace) -> Response<GuestBody> {
         let format = page::Format::wanted(request.headers());
         let authority = match authority::check(&request) {
             Ok(authority) => authority,
@@ -49,10 +61,11 @@ impl berth_http::Service for Ingress {
         // A workload that stops may have been found just before it left the table; the next look finds who follows it.
         for _ in 0..LOOKS {
             let Some(workload) = self.routes.load().find(authority.as_str()).cloned() else { break };
+            trace.workload(&workload);
             match Ticket::get(&workload, &request).await {
                 Err(Turned::Stopping) => {}
                 Err(Turned::Away(status, message)) => return refuse(status, &message, format),
-                Ok(ticket) => return serve(&workload, ticket, request, connection, format).await,
+                Ok(ticket) => return serve(&workload, ticket, request, connection, format, trace).await,
             }
         }
         self.metrics.unrouted.inc();
@@ -104,6 +117,7 @@ async fn serve(
     mut request: Request<Incoming>,
     connection: &Arc<Connection>,
     format: page::Format,
+    trace: &mut RequestTrace,
 ) -> Response<GuestBody> {
     let Ticket { counted, permit } = ticket;
     let limits = &workload.entry.component.limits;
@@ -114,6 +128,7 @@ async fn serve(
             return refuse(StatusCode::BAD_REQUEST, &error.to_string(), format);
         }
     };
+    trace.id(&id);
     let (shown, head_only) = (id.header(), request.method() == http::Method::HEAD);
     let job = Job {
         request: request.map(|body| guest_request_body(body, limits.max_request_body_bytes)),

@@ -18,6 +18,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// Names it exports.
     pub exports: Vec<String>,
+    /// Elements that the largest table of its modules begins with.
+    pub largest_table: u64,
 }
 
 /// How a component answers HTTP.
@@ -126,9 +128,9 @@ fn hint(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Names at the component's outer level.
+/// Names at the component's outer level, and the tables of the modules within.
 fn names(bytes: &[u8]) -> Result<Inspection, wasmparser::BinaryReaderError> {
-    let mut found = Inspection { imports: Vec::new(), exports: Vec::new() };
+    let mut found = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0 };
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
@@ -145,6 +147,11 @@ fn names(bytes: &[u8]) -> Result<Inspection, wasmparser::BinaryReaderError> {
                     if matches!(export.kind, ComponentExternalKind::Instance | ComponentExternalKind::Func) {
                         found.exports.push(export.name.name.to_owned());
                     }
+                }
+            }
+            Payload::TableSection(reader) => {
+                for table in reader {
+                    found.largest_table = found.largest_table.max(table?.ty.initial);
                 }
             }
             _ => {}
@@ -203,12 +210,15 @@ mod tests {
     #[test]
     fn an_empty_component_is_one() {
         let found = inspect(b"\0asm\x0d\0\x01\0").unwrap();
-        assert_eq!((found.http(), found.uses_p3()), (None, false));
+        assert_eq!((found.http(), found.uses_p3(), found.largest_table), (None, false, 0));
     }
 
     #[test]
     fn the_version_of_http_is_read_from_the_export() {
-        let with = |exports: &[&str]| Inspection { imports: vec![], exports: exports.iter().map(|e| (*e).to_owned()).collect() };
+        let with = |exports: &[&str]| {
+            let exports = exports.iter().map(|e| (*e).to_owned()).collect();
+            Inspection { imports: vec![], exports, largest_table: 0 }
+        };
         assert_eq!(with(&["wasi:http/incoming-handler@0.2.12"]).http(), Some(HttpExport::P2));
         assert_eq!(with(&["wasi:http/handler@0.3.0"]).http(), Some(HttpExport::P3));
         assert_eq!(with(&["wasi:cli/run@0.2.3"]).http(), None);

@@ -28,6 +28,7 @@ mod routes;
 mod status;
 mod stdio;
 mod supervisor;
+mod ticker;
 mod turn;
 
 pub use config::{HostConfig, IngressConfig};

@@ -10,6 +10,12 @@ use tokio::sync::broadcast;
 
 /// Longest line kept, bytes; the rest of a longer one is cut.
 pub const MAX_LINE_BYTES: usize = 8 << 10;
+/// Workloads that are gone whose logs are kept: why something failed is asked after it went.
+const GONE_KEPT: usize = 100;
+/// Text kept of each, bytes: with the above, 3 MiB in all, besides what goes with each line.
+const GONE_BYTES: usize = 32 << 10;
+/// Lines kept of each.
+const GONE_LINES: usize = 200;
 /// Lines that a follower may be behind before it loses some.
 const FOLLOW_BUFFER: usize = 4096;
 
@@ -50,13 +56,24 @@ pub struct LogLine {
 pub struct LogBook {
     lines_kept: usize,
     lines_per_second: u32,
-    workloads: RwLock<HashMap<(String, String), Held>>,
+    workloads: RwLock<Workloads>,
     live: Arc<Live>,
+}
+
+/// Namespace and name of a workload.
+type Key = (String, String);
+
+#[derive(Default)]
+struct Workloads {
+    logs: HashMap<Key, Held>,
+    /// Those that nobody holds, the longest gone first.
+    gone: VecDeque<Key>,
 }
 
 /// A log, and how many workloads write to it: those that went by one name and overlap share it.
 struct Held {
     log: Arc<WorkloadLog>,
+    /// None: the workload is gone, and the log's last lines are kept for a while.
     holders: usize,
 }
 
@@ -66,10 +83,12 @@ impl LogBook {
     }
 
     /// The last `lines` lines of a namespace's workloads, oldest first. With a prefix: of workloads whose name is it, or begins
-    /// with it and a dash, as the names of a deployment's workloads do.
+    /// with it and a dash, as the names of a deployment's workloads do. Of the last 100 workloads that went, the last lines are there
+    /// too: 200 of each, and 32 KiB of text.
     pub fn tail(&self, namespace: &str, workload_prefix: Option<&str>, lines: usize) -> Vec<Arc<LogLine>> {
         let workloads = self.workloads.read().expect("no panic while held");
         let mut found: Vec<Arc<LogLine>> = workloads
+            .logs
             .values()
             .map(|held| &held.log)
             .filter(|log| log.namespace == namespace && workload_prefix.is_none_or(|prefix| belongs(&log.workload, prefix)))
@@ -84,33 +103,48 @@ impl LogBook {
         self.live.follow()
     }
 
-    /// The log of one workload; made when it isn't there. Whoever opens it gives it back with [`LogBook::release`].
+    /// The log of one workload; made when it isn't there. One that comes back under its name goes on with what is kept of its log.
+    /// Whoever opens it gives it back with [`LogBook::release`].
     pub(crate) fn open(&self, namespace: &str, workload: &str) -> Arc<WorkloadLog> {
         let mut workloads = self.workloads.write().expect("no panic while held");
-        let held = workloads.entry((namespace.to_owned(), workload.to_owned())).or_insert_with(|| {
-            let ring = Ring { lines: VecDeque::new(), bucket: Bucket::full(self.lines_per_second), dropped: 0 };
-            let log = WorkloadLog {
-                namespace: namespace.to_owned(),
-                workload: workload.to_owned(),
-                lines_kept: self.lines_kept,
-                ring: Mutex::new(ring),
-                live: self.live.clone(),
-            };
-            Held { log: Arc::new(log), holders: 0 }
-        });
+        let Workloads { logs, gone } = &mut *workloads;
+        let key = (namespace.to_owned(), workload.to_owned());
+        let held = logs.entry(key).or_insert_with_key(|key| Held { log: Arc::new(self.log(key)), holders: 0 });
+        if held.holders == 0 {
+            gone.retain(|(ns, name)| (ns.as_str(), name.as_str()) != (namespace, workload));
+        }
         held.holders += 1;
         held.log.clone()
     }
 
-    /// A workload is gone: with the last that holds it, its log goes too.
+    fn log(&self, (namespace, workload): &Key) -> WorkloadLog {
+        let ring = Ring { lines: VecDeque::new(), bucket: Bucket::full(self.lines_per_second), dropped: 0 };
+        WorkloadLog {
+            namespace: namespace.clone(),
+            workload: workload.clone(),
+            lines_kept: self.lines_kept,
+            ring: Mutex::new(ring),
+            live: self.live.clone(),
+        }
+    }
+
+    /// A workload is gone: with the last that holds it, its log shrinks, and goes when enough others have gone after it.
     pub(crate) fn release(&self, log: &Arc<WorkloadLog>) {
         let mut workloads = self.workloads.write().expect("no panic while held");
+        let Workloads { logs, gone } = &mut *workloads;
         let key = (log.namespace.clone(), log.workload.clone());
-        if let Some(held) = workloads.get_mut(&key) {
-            held.holders -= 1;
-            if held.holders == 0 {
-                workloads.remove(&key);
-            }
+        let Some(held) = logs.get_mut(&key) else { return };
+        held.holders -= 1;
+        if held.holders > 0 {
+            return;
+        }
+        if !held.log.shrink() {
+            logs.remove(&key);
+            return;
+        }
+        gone.push_back(key);
+        if gone.len() > GONE_KEPT {
+            gone.pop_front().map(|longest| logs.remove(&longest));
         }
     }
 }
@@ -182,6 +216,20 @@ impl WorkloadLog {
             self.push(&mut ring, component, None, Stream::Host, text);
         }
         self.push(&mut ring, component, request, stream, cut(text).to_owned());
+    }
+
+    /// Keeps the last lines alone. Says whether there are any.
+    fn shrink(&self) -> bool {
+        let mut ring = self.ring.lock().expect("no panic while held");
+        let mut bytes = 0;
+        let kept = ring.lines.iter().rev().take(GONE_LINES).take_while(|line| {
+            bytes += line.text.len();
+            bytes <= GONE_BYTES
+        });
+        let excess = ring.lines.len() - kept.count();
+        ring.lines.drain(..excess);
+        ring.lines.shrink_to_fit();
+        !ring.lines.is_empty()
     }
 
     fn push(&self, ring: &mut Ring, component: &str, request: Option<String>, stream: Stream, text: String) {
@@ -271,14 +319,51 @@ mod tests {
     }
 
     #[test]
-    fn a_log_stays_until_the_last_workload_of_its_name_is_gone() {
-        let book = LogBook::new(10, 10);
+    fn a_log_is_whole_until_the_last_workload_of_its_name_is_gone() {
+        let book = LogBook::new(1000, 1000);
         let (old, new) = (book.open("d", "w"), book.open("d", "w"));
-        new.write("c", None, Stream::Stdout, "new");
+        for n in 0..300 {
+            new.write("c", None, Stream::Stdout, &format!("line {n}"));
+        }
         book.release(&old);
-        assert_eq!(book.tail("d", Some("w"), 10).len(), 1);
+        assert_eq!(book.tail("d", Some("w"), 1000).len(), 300);
         book.release(&new);
-        assert!(book.tail("d", Some("w"), 10).is_empty());
+        let kept = book.tail("d", Some("w"), 1000);
+        assert_eq!((kept.len(), kept[199].text.as_str()), (GONE_LINES, "line 299"));
+    }
+
+    #[test]
+    fn l44_what_is_kept_of_workloads_that_went_is_bounded() {
+        let book = LogBook::new(1000, 1_000_000);
+        let (long, silent) = ("x".repeat(MAX_LINE_BYTES), book.open("d", "silent"));
+        book.release(&silent);
+        for n in 0..GONE_KEPT + 20 {
+            let log = book.open("d", &format!("w{n}"));
+            (0..10).for_each(|_| log.write("c", None, Stream::Host, &long));
+            book.release(&log);
+        }
+        assert!(book.tail("d", Some("w19"), 10).is_empty() && !book.tail("d", Some("w20"), 10).is_empty());
+        let kept: usize = book.tail("d", None, usize::MAX).iter().map(|line| line.text.len()).sum();
+        assert_eq!(kept, GONE_KEPT * GONE_BYTES);
+        assert_eq!(book.workloads.read().unwrap().logs.len(), GONE_KEPT);
+    }
+
+    #[test]
+    fn a_workload_that_comes_back_goes_on_with_its_log() {
+        let book = LogBook::new(10, 10);
+        for text in ["first", "second"] {
+            let log = book.open("d", "w");
+            log.write("c", None, Stream::Host, text);
+            book.release(&log);
+        }
+        let again = book.open("d", "w");
+        for n in 0..=GONE_KEPT {
+            let other = book.open("d", &format!("other{n}"));
+            other.write("c", None, Stream::Host, "x");
+            book.release(&other);
+        }
+        assert_eq!(book.tail("d", Some("w"), 10).len(), 2, "who runs is not pushed out by who went");
+        book.release(&again);
     }
 
     #[test]

@@ -135,7 +135,9 @@ pub(crate) struct WorkloadMetrics {
     ended: [Counter; ENDINGS.len()],
     denied: [Counter; 3],
     pub(crate) latency: Histogram,
+    /// Requests that hold a slot.
     pub(crate) in_flight: Gauge,
+    /// Requests that wait for one.
     pub(crate) queued: Gauge,
     pub(crate) memory_bytes: Gauge,
     /// Instances made for a request.
@@ -208,7 +210,7 @@ pub struct WorkloadFigures {
     pub requests: u64,
     /// Requests that ended in a 5xx answer, refused, timed out or failed.
     pub errors: u64,
-    /// Requests that run.
+    /// Requests that hold a slot.
     pub in_flight: u32,
     /// Requests that wait for a slot.
     pub queued: u32,

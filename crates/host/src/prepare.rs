@@ -10,17 +10,18 @@ use berth_oci::{FetchError, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, HostSlots};
-use crate::compile::{CompileError, Compiler};
+use crate::compile::{CompileError, Compiler, Provides};
 use crate::component::{Component, Shared, Voice};
 use crate::config::HostConfig;
 use crate::egress;
-use crate::engine::Engines;
+use crate::engine::{self, Engines};
 use crate::intake::{HttpExport, Inspection, NotAComponent};
 use crate::invoke::{Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
 use crate::metrics::WorkloadMetrics;
 use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::status::ComponentStatus;
+use crate::turn::Pace;
 
 /// Packages of WASI that the host provides.
 const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
@@ -63,10 +64,14 @@ pub(crate) enum PrepareError {
     #[error("component {component}: compiling failed: {message}")]
     Compile { component: String, message: String },
     #[error(
-        "component {component} imports {}, and nothing provides that: neither this host nor a component of the workload",
-        imports.join(", ")
+        "component {component} imports {}, and this host provides {}: it doesn't link the components of a workload to each other yet, so compose this one with a component that exports it (`wac plug`), or build it without",
+        imports.join(", "), provided_packages()
     )]
     MissingImport { component: String, imports: Vec<String> },
+    #[error(
+        "component {component} has a table of {elements} elements, and this host's largest is {largest}: start it with --table-elements {elements}, or more"
+    )]
+    TableTooLarge { component: String, elements: u64, largest: u32 },
     #[error("component {component} can't be linked: {message}")]
     Link { component: String, message: String },
     #[error(
@@ -79,6 +84,11 @@ pub(crate) enum PrepareError {
     NoSuchEntry(String),
     #[error("{0}")]
     Unsupported(&'static str),
+}
+
+/// What a component may import.
+fn provided_packages() -> String {
+    PROVIDED.map(|package| format!("wasi:{package}")).join(", ")
 }
 
 fn exported(found: &[(String, Vec<String>)]) -> String {
@@ -98,6 +108,7 @@ impl PrepareError {
             CompileError::NotAComponent(source) => PrepareError::Intake { component, image: spec.image.to_string(), source },
             CompileError::P3Off(import) => PrepareError::P3Off { component, import },
             CompileError::MissingImport(imports) => PrepareError::MissingImport { component, imports },
+            CompileError::TableTooLarge { elements, largest } => PrepareError::TableTooLarge { component, elements, largest },
             CompileError::Failed(message) => PrepareError::Compile { component, message },
         }
     }
@@ -110,6 +121,7 @@ impl PrepareError {
             PrepareError::P3Off { .. } => "WasiP3Disabled",
             PrepareError::Compile { .. } => "CompileFailed",
             PrepareError::MissingImport { .. } => "MissingImport",
+            PrepareError::TableTooLarge { .. } => "TableLimit",
             PrepareError::Link { .. } => "LinkFailed",
             PrepareError::NoHttpExport { .. } => "NoHttpExport",
             PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
@@ -162,7 +174,8 @@ impl Preparer {
             .fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref())
             .await
             .map_err(|source| PrepareError::Fetch { component: component(), source })?;
-        let compiled = self.compiler.compile(&artifact.digest, artifact.bytes, &self.engines, missing).await;
+        let provides = Provides { missing, largest_table: engine::largest_table(&self.config) };
+        let compiled = self.compiler.compile(&artifact.digest, artifact.bytes, &self.engines, provides).await;
         let (compiled, cached) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
@@ -201,6 +214,7 @@ impl Preparer {
             metrics: whole.metrics.clone(),
             lookups: egress::lookup::bound(),
             voice: whole.voice.clone(),
+            pace: Pace::default(),
             host: self.shared.clone(),
         })
     }

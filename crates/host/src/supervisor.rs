@@ -74,16 +74,29 @@ impl Supervisor {
     /// Makes `wanted` the whole set: starts what is missing, replaces what differs, stops what is not in it.
     pub(crate) fn set_wanted(self: &Arc<Self>, wanted: Vec<WantedWorkload>) {
         let mut items = self.lock();
+        let ids: HashSet<&WorkloadId> = wanted.iter().map(|w| &w.id).collect();
+        let unwanted: Vec<WorkloadId> = items.keys().filter(|id| !ids.contains(id)).cloned().collect();
+        self.change(&mut items, wanted, &unwanted);
+    }
+
+    /// Starts what is new in `wanted`, replaces what differs, stops `unwanted`, and leaves all else.
+    pub(crate) fn change_wanted(self: &Arc<Self>, wanted: Vec<WantedWorkload>, unwanted: &[WorkloadId]) {
+        self.change(&mut self.lock(), wanted, unwanted);
+    }
+
+    fn change(self: &Arc<Self>, items: &mut HashMap<WorkloadId, Item>, wanted: Vec<WantedWorkload>, unwanted: &[WorkloadId]) {
         if self.stop.is_cancelled() {
             return;
         }
-        let ids: HashSet<&WorkloadId> = wanted.iter().map(|w| &w.id).collect();
-        let unwanted: Vec<WorkloadId> = items.keys().filter(|id| !ids.contains(id)).cloned().collect();
-        items.values_mut().filter(|item| !ids.contains(item.id())).for_each(|item| item.next = None);
-        let leaving = unwanted.iter().filter_map(|id| self.begin_stop(&mut items, id)).collect();
-        self.leave(&mut items, leaving);
+        for id in unwanted {
+            if let Some(item) = items.get_mut(id) {
+                item.next = None;
+            }
+        }
+        let leaving = unwanted.iter().filter_map(|id| self.begin_stop(items, id)).collect();
+        self.leave(items, leaving);
         for wanted in wanted {
-            self.want(&mut items, wanted);
+            self.want(items, wanted);
         }
     }
 
@@ -291,12 +304,26 @@ fn current<'a>(items: &'a mut HashMap<WorkloadId, Item>, id: &WorkloadId, attemp
     items.get_mut(id).filter(|item| item.attempt == attempt)
 }
 
+/// After a table of routes was built, the next isn't built for this many times as long as that took: else ten thousand starts
+/// would build ten thousand tables of ten thousand routes.
+const PUBLISH_PAUSE: u32 = 3;
+
 /// Publishes routes once for all workloads that became ready since the last time: a start of many builds few tables.
 async fn publish_when_dirty(supervisor: Arc<Supervisor>) {
     loop {
         tokio::select! {
-            () = supervisor.dirty.notified() => supervisor.publish(&mut supervisor.lock()),
+            () = supervisor.dirty.notified() => {}
             () = supervisor.stop.cancelled() => return,
+        }
+        let begin = Instant::now();
+        supervisor.publish(&mut supervisor.lock());
+        let pause = begin.elapsed() * PUBLISH_PAUSE;
+        // A small table waits for nothing.
+        if pause > Duration::from_millis(2) {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = supervisor.stop.cancelled() => return,
+            }
         }
     }
 }

@@ -68,7 +68,8 @@ pub struct ServerLimits {
     pub last_call: Duration,
     /// From accepting until the end of the TLS handshake.
     pub tls_handshake_timeout: Duration,
-    /// How long a client may refuse to take any byte of a response that is ready before its connection is cut.
+    /// How long a client may refuse to take any byte of a response that is ready before its connection is cut, with HTTP/2 the stream of
+    /// that response reset if only it has no room.
     pub write_stall_timeout: Duration,
     /// Requests in flight on one HTTP/2 connection.
     pub http2_max_concurrent_streams: u32,

@@ -27,8 +27,8 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// The future is dropped, at whatever point it is, when the client disconnects or resets the stream, and when the server is
     /// killed; so is a body in the middle of being sent. With HTTP/1 a disconnect is noticed only while nothing else the client sent
-    /// waits unread: a service that ignores a large request body needs a deadline of its own. So does one whose client neither sends
-    /// its body nor, with HTTP/2, grants room for the response while it keeps the connection alive.
+    /// waits unread: a service that ignores a large request body needs a deadline of its own. So does one whose client doesn't send its
+    /// body while it keeps the connection alive.
     fn call(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 

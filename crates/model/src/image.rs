@@ -62,10 +62,16 @@ impl ImageRef {
                 "the forms are REGISTRY/REPOSITORY:TAG, file://PATH, oci:FOLDER and artifact://NAME; registries have no scheme",
             ));
         }
-        if text.starts_with(['/', '.']) {
-            return Err(invalid("write a file's path as file://PATH, and an OCI layout folder's as oci:FOLDER"));
+        const PATH: &str = "write a file's path as file://PATH, and an OCI layout folder's as oci:FOLDER";
+        if text.starts_with(['/', '.', '~']) {
+            return Err(invalid(PATH));
         }
-        RegistryRef::parse(text).map(ImageRef::Registry).map_err(invalid)
+        RegistryRef::parse(text).map(ImageRef::Registry).map_err(|rule| invalid(if has_file_name(text) { PATH } else { rule }))
+    }
+
+    /// Whether this is read as a registry's, and is more likely a file whose `file://` was forgotten: `hello.wasm`, without a tag or digest.
+    pub fn looks_like_file(text: &str) -> bool {
+        has_file_name(text) && matches!(ImageRef::parse(text), Ok(ImageRef::Registry(_)))
     }
 
     /// The same image with its path, if it has a relative one, taken from `dir`: the folder of the manifest it stands in.
@@ -76,6 +82,11 @@ impl ImageRef {
             other => other,
         }
     }
+}
+
+fn has_file_name(text: &str) -> bool {
+    let text = text.trim();
+    [".wasm", ".wat"].iter().any(|end| text.len() > end.len() && text.to_ascii_lowercase().ends_with(end))
 }
 
 fn is_artifact_name(name: &str) -> bool {

@@ -57,6 +57,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
     u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| invalid())
 }
 
+/// A duration as [`parse_duration`] reads it, with as few units as say it: `24h`, `1h30m`, `90s` is `1m30s`. Parts of a millisecond are cut
+/// off.
+pub fn write_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let parts = [("h", millis / 3_600_000), ("m", millis / 60_000 % 60), ("s", millis / 1_000 % 60), ("ms", millis % 1_000)];
+    let written: String = parts.iter().filter(|(_, count)| *count > 0).map(|(unit, count)| format!("{count}{unit}")).collect();
+    if written.is_empty() { "0s".to_owned() } else { written }
+}
+
 /// The leading digits and dots, and what follows.
 fn split_number(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

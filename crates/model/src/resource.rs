@@ -196,6 +196,27 @@ impl Resource {
         }
     }
 
+    /// The spec of the workloads that the object is or makes, and the field it stands in: `spec`, `spec.template.spec`.
+    pub fn workload_spec(&self) -> Option<(&'static str, &WorkloadSpec)> {
+        match self {
+            Resource::Workload(o) => Some(("spec", &o.spec)),
+            Resource::ReplicaSet(o) => Some(("spec.template.spec", &o.spec.template.spec)),
+            Resource::Deployment(o) => Some(("spec.template.spec", &o.spec.template.spec)),
+            Resource::Host(_) | Resource::Artifact(_) | Resource::ConfigMap(_) => None,
+        }
+    }
+
+    /// Every image that the object names, each with its field: `spec.components[0].image`.
+    pub fn images(&self) -> Vec<(String, &str)> {
+        if let Resource::Artifact(artifact) = self {
+            return vec![("spec.image".to_owned(), artifact.spec.image.as_str())];
+        }
+        let Some((at, spec)) = self.workload_spec() else { return Vec::new() };
+        let components = spec.components.iter().enumerate();
+        let components = components.map(|(index, component)| (format!("{at}.components[{index}].image"), component.image.as_str()));
+        components.chain(spec.service.iter().map(|service| (format!("{at}.service.image"), service.image.as_str()))).collect()
+    }
+
     /// The object's key in a store.
     pub fn key(&self) -> ObjectKey {
         let meta = self.metadata();

@@ -13,6 +13,7 @@ mod interfaces;
 mod kinds;
 mod limits;
 mod names;
+mod remarks;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use checker::MAX_REPLICAS;
 pub use component::DEFAULT_MAX_RESTARTS;
 pub use interfaces::MAX_INTERFACES;
 pub use names::{is_dns_label, is_dns_subdomain};
+pub use remarks::remarks;
 
 /// What references of a workload lead to.
 pub trait Lookup {
@@ -74,6 +76,21 @@ pub struct Invalid {
 }
 
 impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// One thing that is valid and that a person should know of: what it says has no effect, or not the one that was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The field: `spec.components[0].image`.
+    pub field: String,
+    /// What it comes to, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }

@@ -1,7 +1,7 @@
 //! The host as the control protocol sees it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use berth_control::{DomainConflict, Heartbeat, HostHandler, Report, Wanted, WorkloadState};
@@ -9,7 +9,7 @@ use berth_host::{Host, State, Status, WantedWorkload};
 use berth_model::id::WorkloadId;
 use berth_model::interface::HostInterface;
 use berth_model::workload::Workload;
-use berth_operator::plan::DRAINING_LABEL;
+use berth_operator::plan::{CONTENT_ANNOTATION, DRAINING_LABEL};
 use semver::Version;
 
 use crate::lifecycle::{Lifecycle, Phase};
@@ -42,26 +42,35 @@ impl Adapter {
 
     /// Who a workload belongs to, as the operator said; by itself, for one that the operator doesn't want any more.
     pub(crate) fn belonging(&self, status: &Status) -> Belonging {
-        let belongings = self.belongings.lock().unwrap_or_else(PoisonError::into_inner);
-        belongings
+        self.belongings()
             .get(&status.id)
             .cloned()
             .unwrap_or_else(|| Belonging { owner: format!("{}/{}", status.namespace, status.name), ..Belonging::default() })
     }
 
-    pub(crate) fn reports(&self) -> Vec<Report> {
+    fn reports(&self) -> Vec<Report> {
         self.host.statuses().iter().map(report).collect()
     }
 
-    fn remember(&self, wanted: &[Wanted]) {
-        let belongings = wanted.iter().map(|w| (w.id.clone(), belonging(&w.owner, &w.workload))).collect();
-        *self.belongings.lock().unwrap_or_else(PoisonError::into_inner) = belongings;
+    fn belongings(&self) -> MutexGuard<'_, HashMap<WorkloadId, Belonging>> {
+        self.belongings.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What people are told of a workload, by its id.
+fn belongings(wanted: &[Wanted]) -> impl Iterator<Item = (WorkloadId, Belonging)> {
+    wanted.iter().map(|wanted| (wanted.id.clone(), belonging(&wanted.owner, &wanted.workload)))
 }
 
 fn belonging(owner: &str, workload: &Workload) -> Belonging {
     let domains = workload.http.iter().flat_map(|http| &http.domains).map(ToString::to_string).collect();
-    Belonging { owner: owner.into(), domains, http: workload.http.is_some() }
+    let version = workload.annotations.get(CONTENT_ANNOTATION).cloned().unwrap_or_default();
+    Belonging { owner: owner.into(), version, domains, http: workload.http.is_some() }
+}
+
+fn to_host(wanted: Vec<Wanted>) -> Vec<WantedWorkload> {
+    let one = |w: Wanted| WantedWorkload { id: w.id, workload: w.workload, owner: w.owner, created: w.created };
+    wanted.into_iter().map(one).collect()
 }
 
 #[async_trait]
@@ -115,10 +124,18 @@ impl HostHandler for Adapter {
     }
 
     async fn sync(&self, wanted: Vec<Wanted>) -> Vec<Report> {
-        self.remember(&wanted);
-        let wanted =
-            wanted.into_iter().map(|w| WantedWorkload { id: w.id, workload: w.workload, owner: w.owner, created: w.created }).collect();
-        self.host.set_wanted(wanted);
+        *self.belongings() = belongings(&wanted).collect();
+        self.host.set_wanted(to_host(wanted));
+        self.reports()
+    }
+
+    async fn change(&self, wanted: Vec<Wanted>, unwanted: Vec<WorkloadId>) -> Vec<Report> {
+        {
+            let mut known = self.belongings();
+            unwanted.iter().for_each(|id| drop(known.remove(id)));
+            known.extend(belongings(&wanted));
+        }
+        self.host.change_wanted(to_host(wanted), &unwanted);
         self.reports()
     }
 
@@ -131,7 +148,8 @@ impl HostHandler for Adapter {
     }
 }
 
-fn report(status: &Status) -> Report {
+/// A status as it travels.
+pub(crate) fn report(status: &Status) -> Report {
     let state = match status.state {
         State::Starting => WorkloadState::Starting,
         State::Running => WorkloadState::Running,

@@ -20,11 +20,13 @@
 mod client;
 mod error;
 mod escape;
+mod process;
 mod routes;
 mod stream;
 mod types;
 
-pub use client::{Client, ClientError, Lines};
+pub use client::{ANSWER_TIMEOUT, Client, ClientError, Lines};
 pub use error::{ApiError, Code};
+pub use process::Process;
 pub(crate) use routes::{About, Api, MAX_STREAMS, apply_all};
 pub use types::{Applied, Apply, Change, Figures, List, Outcome, Progress, ResourceRef, Top, Version, WatchEvent, WatchKind};

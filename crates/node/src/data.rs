@@ -8,6 +8,9 @@
 //! ```
 //! A folder whose path is too long for a socket keeps it in `$XDG_RUNTIME_DIR/berth` instead.
 
+mod holder;
+mod leftovers;
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use berth_model::digest::Digest;
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+
+pub use holder::Holder;
 
 /// Longest path of a Unix socket: `sun_path` has 108 bytes, one of them the closing zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -29,36 +33,6 @@ pub struct DataFolder {
     ephemeral: bool,
 }
 
-/// Who holds a data folder, as its lock file says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Holder {
-    /// Process id.
-    pub pid: u32,
-    /// Where it answers HTTP; empty while it starts.
-    #[serde(default)]
-    pub http_addr: String,
-    /// When it started.
-    pub started: jiff::Timestamp,
-}
-
-impl Holder {
-    /// This process, from now on.
-    pub fn this_process(http_addr: String) -> Holder {
-        Holder { pid: std::process::id(), http_addr, started: jiff::Timestamp::now() }
-    }
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {}", self.pid)?;
-        if !self.http_addr.is_empty() {
-            write!(f, ", which answers on {}", self.http_addr)?;
-        }
-        write!(f, ", since {}", self.started.strftime("%Y-%m-%d %H:%M:%SZ"))
-    }
-}
-
 /// Why a data folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -69,6 +43,12 @@ pub enum DataError {
         path: PathBuf,
         /// Who holds it, in words.
         holder: String,
+    },
+    /// It is something else.
+    #[error("{} is a file, and a data folder is wanted there: name a folder with --data-dir; it is made if it isn't there", path.display())]
+    NotFolder {
+        /// The file.
+        path: PathBuf,
     },
     /// Others may read or change it, and it isn't clearly Berth's own to tighten.
     #[error("the data folder {} {why}; {remedy} (--data-dir)", path.display())]
@@ -111,9 +91,15 @@ impl DataFolder {
         Ok(DataFolder { path, lock, ephemeral: false })
     }
 
-    /// Takes a new folder below the system's folder for temporary files; it is removed when dropped.
+    /// Takes a new folder below the system's folder for temporary files; it is removed when dropped. Those that killed processes left there
+    /// are removed now.
     pub fn ephemeral() -> Result<DataFolder, DataError> {
-        let path = std::env::temp_dir().join(format!("berth-{}", uuid::Uuid::new_v4().simple()));
+        DataFolder::ephemeral_in(&std::env::temp_dir())
+    }
+
+    fn ephemeral_in(parent: &Path) -> Result<DataFolder, DataError> {
+        leftovers::clear(parent);
+        let path = parent.join(leftovers::new_name());
         let mut folder = DataFolder::open(&path)?;
         folder.ephemeral = true;
         Ok(folder)
@@ -195,7 +181,7 @@ pub fn abandon(data_dir: &Path, ephemeral: bool) {
 pub async fn released(data_dir: &Path, patience: std::time::Duration) -> bool {
     let lock = data_dir.join("berth.lock");
     let free = async {
-        // A lock can't be awaited, so it is tried; each try is one system call.
+        // A lock can't be awaited without a thread that nothing could end, so it is tried: two system calls each time.
         while File::open(&lock).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err()) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
@@ -203,8 +189,17 @@ pub async fn released(data_dir: &Path, patience: std::time::Duration) -> bool {
     tokio::time::timeout(patience, free).await.is_ok()
 }
 
+/// Fails when `path` is there and is no folder.
+pub(crate) fn check_is_folder(path: &Path) -> Result<(), DataError> {
+    match path.metadata() {
+        Ok(meta) if !meta.is_dir() => Err(DataError::NotFolder { path: path.into() }),
+        _ => Ok(()),
+    }
+}
+
 /// Makes `path` a folder that only its user can enter.
 fn make_private(path: &Path) -> Result<(), DataError> {
+    check_is_folder(path)?;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(failed("make the folder", path))?;
     let meta = path.metadata().map_err(failed("look at the folder", path))?;
@@ -308,6 +303,46 @@ mod tests {
         assert!(path.exists());
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_killed_processes_left_goes_with_the_next_start_and_nothing_else_does() {
+        let tmp = tempfile::tempdir().unwrap();
+        let killed = |holder: &str| {
+            let path = tmp.path().join(leftovers::new_name());
+            DirBuilder::new().mode(0o700).create(&path).unwrap();
+            std::fs::write(path.join("berth.lock"), holder).unwrap();
+            std::fs::write(path.join("berth.sock"), "").unwrap();
+            path
+        };
+        let dead = killed(&serde_json::to_string(&Holder::this_process("127.0.0.1:1".into())).unwrap());
+        // May be starting just now: it has no holder yet, and takes its lock in a moment.
+        let starting = killed("");
+        let live = DataFolder::ephemeral_in(tmp.path()).unwrap();
+        live.note(&Holder::this_process("127.0.0.1:2".into())).unwrap();
+        assert!(!dead.exists() && starting.exists());
+
+        let noted = r#"{"pid":1,"started":"2024-01-01T00:00:00Z"}"#;
+        let other = tmp.path().join("berth-data");
+        std::fs::rename(killed(noted), &other).unwrap();
+        let link = tmp.path().join(leftovers::new_name());
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let open = killed(noted);
+        std::fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+        let second = DataFolder::ephemeral_in(tmp.path()).unwrap();
+        for kept in [live.path(), second.path(), &starting, &other, &link, &open] {
+            assert!(kept.join("berth.lock").exists(), "{}", kept.display());
+        }
+    }
+
+    #[test]
+    fn a_file_where_the_folder_should_be_is_called_one() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("d");
+        std::fs::write(&path, "").unwrap();
+        let error = DataFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains("d is a file") && error.contains("--data-dir"), "{error}");
+        assert!(DataFolder::open(&path.join("below")).is_err());
     }
 
     #[test]

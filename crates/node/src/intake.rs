@@ -1,16 +1,19 @@
 //! Intake: files that a person names, to resources.
 //!
 //! Manifests are read with images relative to their folder made absolute; a bare component, or an OCI layout folder, becomes
-//! a WorkloadDeployment. Every file's faults are reported, not the first one's alone.
+//! a WorkloadDeployment. Every file's faults are reported, not the first one's alone; what is no fault and still hardly meant becomes a
+//! warning.
 
 mod bare;
 mod images;
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use berth_model::manifest::{self, Document, ManifestError};
-use berth_model::resource::Resource;
+use berth_model::resource::{Kind, ObjectKey, Resource};
+use berth_model::validate::{self, Remark};
 
 pub use bare::name_from;
 
@@ -37,6 +40,19 @@ pub struct Intake {
     pub resources: Vec<Resource>,
     /// Objects that Berth doesn't serve on one machine.
     pub skipped: Vec<Skipped>,
+    /// What a person should know of; nothing is refused for it.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something in a resource that has no effect, or hardly the one that was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The object's kind.
+    pub kind: Kind,
+    /// The object's name.
+    pub name: String,
+    /// What there is to know.
+    pub remark: Remark,
 }
 
 /// An object that is left out.
@@ -67,18 +83,32 @@ pub enum IntakeError {
         source: std::io::Error,
     },
     /// It isn't text.
-    #[error("{origin} isn't text in UTF-8; a component is run with `berth up {origin}`, without -f")]
+    #[error("{origin} isn't text in UTF-8, so it is no manifest")]
     NotText {
         /// The file.
         origin: String,
     },
+    /// It is WebAssembly where a manifest is wanted.
+    #[error("{origin} is WebAssembly, not a manifest; a component is run with `berth up FILE`, without -f")]
+    Component {
+        /// The file.
+        origin: String,
+    },
     /// It is too large.
-    #[error(
-        "{origin} is larger than {MAX_MANIFEST_BYTES} bytes, too large for a manifest; a component is run with `berth up {origin}`, without -f"
-    )]
+    #[error("{origin} is larger than {} MiB, the most that a manifest may have; split it into several files", MAX_MANIFEST_BYTES >> 20)]
     TooLarge {
         /// The file.
         origin: String,
+    },
+    /// Two inputs have the same object; which one is meant, nobody can know.
+    #[error("the {} `{}` of namespace {} comes from {first} and from {second}; give one of the two another name, or leave it out", object.kind, object.name, object.namespace)]
+    Twice {
+        /// The object.
+        object: ObjectKey,
+        /// Where it was found first.
+        first: String,
+        /// Where it was found again.
+        second: String,
     },
     /// The manifest has faults.
     #[error(transparent)]
@@ -99,68 +129,133 @@ pub enum IntakeError {
 ///
 /// Every fault of every input. Images that can't be read aren't among them: they are the workload's own trouble.
 pub fn read(inputs: &[Input], stdin: &mut dyn Read) -> Result<Intake, IntakeErrors> {
-    let mut intake = Intake::default();
-    let mut errors = Vec::new();
+    let mut reader = Reader::default();
     for input in inputs {
-        let taken = match input {
-            Input::Stdin => read_text("standard input", stdin).and_then(|text| {
+        let taken = reader.input(input, stdin);
+        reader.errors.extend(taken.err());
+    }
+    if reader.errors.is_empty() { Ok(reader.intake) } else { Err(IntakeErrors(reader.errors)) }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reader {
+    intake: Intake,
+    errors: Vec<IntakeError>,
+    /// Where each object is from.
+    origins: HashMap<ObjectKey, String>,
+}
+
+impl Reader {
+    fn input(&mut self, input: &Input, stdin: &mut dyn Read) -> Result<(), IntakeError> {
+        match input {
+            Input::Stdin => {
+                let text = read_text("standard input", stdin)?;
                 let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-                take_manifest(&text, "standard input", &here, &mut intake)
-            }),
-            Input::Manifests(path) if path.is_dir() => match manifests_in(path) {
-                Ok(files) if files.is_empty() => Err(folder(path, "no manifest (*.yaml, *.yml, *.json) is in the folder")),
-                Ok(files) => take_files(&files, &mut intake, &mut errors),
-                Err(error) => Err(error),
+                self.manifest(&text, "standard input", &here)
+            }
+            Input::Manifests(path) if path.is_dir() => match manifests_in(path)? {
+                files if files.is_empty() => Err(folder(path, "no manifest (*.yaml, *.yml, *.json) is in the folder")),
+                files => self.files(&files),
             },
-            Input::Manifests(path) => take_file(path, &mut intake),
-            Input::Path(path) => take_path(path, &mut intake, &mut errors),
-        };
-        errors.extend(taken.err());
-    }
-    if errors.is_empty() { Ok(intake) } else { Err(IntakeErrors(errors)) }
-}
-
-fn take_path(path: &Path, intake: &mut Intake, errors: &mut Vec<IntakeError>) -> Result<(), IntakeError> {
-    let meta = path.metadata().map_err(|source| IntakeError::Read { path: path.into(), source })?;
-    if meta.is_dir() {
-        return take_folder(path, intake, errors);
-    }
-    if is_manifest(path) {
-        return take_file(path, intake);
-    }
-    intake.resources.push(bare::component(path)?);
-    Ok(())
-}
-
-/// A folder is what it holds: a manifest.yaml, other manifests, an OCI layout, or one component; in this order.
-fn take_folder(path: &Path, intake: &mut Intake, errors: &mut Vec<IntakeError>) -> Result<(), IntakeError> {
-    for name in ["manifest.yaml", "manifest.yml"] {
-        let file = path.join(name);
-        if file.is_file() {
-            return take_file(&file, intake);
+            Input::Manifests(path) => self.file(path),
+            Input::Path(path) => self.path(path),
         }
     }
-    if path.join("oci-layout").is_file() {
-        intake.resources.push(bare::layout(path)?);
-        return Ok(());
-    }
-    let manifests = manifests_in(path)?;
-    if !manifests.is_empty() {
-        return take_files(&manifests, intake, errors);
-    }
-    let components = files_in(path, &["wasm"])?;
-    match components.as_slice() {
-        [one] => {
-            intake.resources.push(bare::component(one)?);
-            Ok(())
+
+    fn path(&mut self, path: &Path) -> Result<(), IntakeError> {
+        let meta = path.metadata().map_err(|source| IntakeError::Read { path: path.into(), source })?;
+        if meta.is_dir() {
+            return self.folder(path);
         }
-        [] if path.join("Cargo.toml").is_file() => {
+        if is_manifest(path) {
+            return self.file(path);
+        }
+        self.keep(bare::component(path)?, path.display().to_string());
+        Ok(())
+    }
+
+    /// A folder is what it holds: a manifest.yaml, other manifests, an OCI layout, or one component; in this order.
+    fn folder(&mut self, path: &Path) -> Result<(), IntakeError> {
+        for name in ["manifest.yaml", "manifest.yml"] {
+            let file = path.join(name);
+            if file.is_file() {
+                return self.file(&file);
+            }
+        }
+        if path.join("oci-layout").is_file() {
+            self.keep(bare::layout(path)?, path.display().to_string());
+            return Ok(());
+        }
+        let manifests = manifests_in(path)?;
+        if !manifests.is_empty() {
+            return self.files(&manifests);
+        }
+        let component = the_component_in(path)?;
+        self.keep(bare::component(&component)?, component.display().to_string());
+        Ok(())
+    }
+
+    /// Takes every file; their faults go to the errors.
+    fn files(&mut self, files: &[PathBuf]) -> Result<(), IntakeError> {
+        for file in files {
+            let taken = self.file(file);
+            self.errors.extend(taken.err());
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), IntakeError> {
+        let unreadable = |source| IntakeError::Read { path: path.into(), source };
+        let origin = path.display().to_string();
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        let text = read_text(&origin, &mut file)?;
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let dir = absolute.parent().unwrap_or(Path::new("/"));
+        self.manifest(&text, &origin, dir)
+    }
+
+    fn manifest(&mut self, text: &str, origin: &str, dir: &Path) -> Result<(), IntakeError> {
+        for document in manifest::parse(text, origin)? {
+            match document {
+                Document::Resource(mut resource) => {
+                    images::settle(&mut resource, dir);
+                    self.keep(*resource, origin.to_owned());
+                }
+                Document::Skipped { api_version, kind, name } => self.intake.skipped.push(Skipped { api_version, kind, name }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a resource, unless it is there already.
+    fn keep(&mut self, resource: Resource, origin: String) {
+        let mut object = resource.key();
+        if object.namespace.is_empty() {
+            "default".clone_into(&mut object.namespace);
+        }
+        if let Some(first) = self.origins.get(&object) {
+            return self.errors.push(IntakeError::Twice { object, first: first.clone(), second: origin });
+        }
+        let remarks = validate::remarks(&resource).into_iter().chain(images::unreadable(&resource));
+        self.intake.warnings.extend(remarks.map(|remark| Warning { kind: object.kind, name: object.name.clone(), remark }));
+        self.origins.insert(object, origin);
+        self.intake.resources.push(resource);
+    }
+}
+
+/// The one component in a folder without manifests.
+fn the_component_in(path: &Path) -> Result<PathBuf, IntakeError> {
+    let mut components = files_in(path, &["wasm"])?;
+    match components.len() {
+        1 => Ok(components.remove(0)),
+        0 if path.join("Cargo.toml").is_file() => {
             Err(folder(path, "a Rust package; build it (`cargo build --release --target wasm32-wasip2`) and give the .wasm file"))
         }
-        [] => Err(folder(path, "nothing to run: a manifest.yaml, other *.yaml manifests, an OCI layout or one *.wasm file is expected")),
+        0 => Err(folder(path, "nothing to run: a manifest.yaml, other *.yaml manifests, an OCI layout or one *.wasm file is expected")),
         several => {
-            let names: Vec<_> = several.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy()).collect();
-            Err(folder(path, &format!("{} components ({}): give one of them, or write a manifest.yaml", several.len(), names.join(", "))))
+            let names: Vec<_> = components.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy()).collect();
+            Err(folder(path, &format!("{several} components ({}): give one of them, or write a manifest.yaml", names.join(", "))))
         }
     }
 }
@@ -196,47 +291,18 @@ fn files_in(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, IntakeErro
     Ok(files)
 }
 
-/// Takes every file; the faults of all but the last go to `errors`.
-fn take_files(files: &[PathBuf], intake: &mut Intake, errors: &mut Vec<IntakeError>) -> Result<(), IntakeError> {
-    for file in files {
-        if let Err(error) = take_file(file, intake) {
-            errors.push(error);
-        }
-    }
-    Ok(())
-}
-
-fn take_file(path: &Path, intake: &mut Intake) -> Result<(), IntakeError> {
-    let unreadable = |source| IntakeError::Read { path: path.into(), source };
-    let origin = path.display().to_string();
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    let text = read_text(&origin, &mut file)?;
-    let absolute = std::path::absolute(path).map_err(unreadable)?;
-    let dir = absolute.parent().unwrap_or(Path::new("/"));
-    take_manifest(&text, &origin, dir, intake)
-}
-
 fn read_text(origin: &str, from: &mut dyn Read) -> Result<String, IntakeError> {
     let mut bytes = Vec::new();
     let read = from.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|source| IntakeError::Read { path: origin.into(), source })?;
+    // Components of both kinds, and core modules, begin so.
+    if bytes.starts_with(b"\0asm") {
+        return Err(IntakeError::Component { origin: origin.into() });
+    }
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
         return Err(IntakeError::TooLarge { origin: origin.into() });
     }
     String::from_utf8(bytes).map_err(|_| IntakeError::NotText { origin: origin.into() })
-}
-
-fn take_manifest(text: &str, origin: &str, dir: &Path, intake: &mut Intake) -> Result<(), IntakeError> {
-    for document in manifest::parse(text, origin)? {
-        match document {
-            Document::Resource(mut resource) => {
-                images::settle(&mut resource, dir);
-                intake.resources.push(*resource);
-            }
-            Document::Skipped { api_version, kind, name } => intake.skipped.push(Skipped { api_version, kind, name }),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// How lines look.
     pub format: LogFormat,
-    /// 0: warnings (with [`LogFormat::Json`] also what Berth does); 1: what Berth does; 2: requests too; 3 or more: everything.
+    /// 0: warnings (with [`LogFormat::Json`] also what Berth does); 1: what Berth does; 2: details and requests too; 3 or more: everything.
     pub verbosity: u8,
     /// A filter in `tracing`'s notation that replaces the verbosity: `berth_host=debug,info`.
     pub filter: Option<String>,

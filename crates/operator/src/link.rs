@@ -1,7 +1,8 @@
 //! One task per host that tells it what to run, so that a slow host delays only itself (L03).
 //!
-//! A host that speaks Berth's extension gets the whole set whenever that changes, and again from time to time, because messages get
-//! lost (L06). Any other gets single steps.
+//! A host that speaks Berth's extension is told its set: the whole of it at first, then what changes, and both ends compare where they
+//! stand from time to time, because messages get lost (L06). When they don't agree, and now and then anyway, the whole set is told
+//! again. Any other host gets single steps.
 
 mod steps;
 
@@ -9,13 +10,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_control::{Bus, CallError, HostClient, Report, WorkloadState};
-use berth_model::id::HostId;
+use berth_control::{Agreement, Bus, CallError, HostClient, Report, WorkloadState};
+use berth_model::id::{HostId, WorkloadId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::plan::HostWants;
+use crate::plan::{HostWants, Want};
 use steps::Steps;
 
 /// Answers that wait for the operator's loop; a host's task waits when there are more.
@@ -23,6 +24,12 @@ const ANSWERS: usize = 256;
 /// First wait before a host is asked again, after a call that failed or while it has yet to stop something. It doubles up to
 /// the regular interval.
 const SOON: Duration = Duration::from_millis(100);
+
+/// How long changes are told before the whole set is told again. Nothing should need it.
+const WHOLE_EVERY: Duration = Duration::from_secs(300);
+
+/// Where each workload stands, by its id.
+type Reports = HashMap<WorkloadId, Report>;
 
 /// What a host said.
 #[derive(Debug)]
@@ -32,7 +39,7 @@ pub(crate) struct Answered {
     pub(crate) to: Arc<HostWants>,
     /// When it was told that.
     pub(crate) sent: Instant,
-    pub(crate) reports: Vec<Report>,
+    pub(crate) reports: Reports,
 }
 
 /// The tasks of all hosts. Dropping it ends them.
@@ -104,6 +111,7 @@ impl Links {
             answers: self.answers.clone(),
             resync_every: self.resync_every,
             steps: Steps::default(),
+            agreed: None,
         };
         let task = self.tasks.spawn(link.run());
         self.hosts.insert(host, Handle { wants, nudge, speaks_berth, task });
@@ -119,6 +127,15 @@ struct Link {
     answers: mpsc::Sender<Answered>,
     resync_every: Duration,
     steps: Steps,
+    agreed: Option<Agreed>,
+}
+
+/// What the host agreed to.
+struct Agreed {
+    agreement: Agreement,
+    to: Arc<HostWants>,
+    /// When the whole set was told.
+    since: Instant,
 }
 
 impl Link {
@@ -160,18 +177,41 @@ impl Link {
         }
     }
 
-    async fn tell(&mut self, to: &HostWants) -> Result<Vec<Report>, CallError> {
-        if self.speaks_berth && to.held.is_empty() {
-            self.steps = Steps::default();
-            let wanted: Vec<_> = to.run.iter().map(crate::plan::Want::to_wanted).collect();
-            self.client.sync(&wanted).await
-        } else {
-            self.steps.take(&self.client, to).await
+    async fn tell(&mut self, to: &Arc<HostWants>) -> Result<Reports, CallError> {
+        // Taken: after a call that failed nobody knows what the host knows.
+        let agreed = self.agreed.take();
+        if !self.speaks_berth || !to.held.is_empty() {
+            let reports = self.steps.take(&self.client, to).await?;
+            return Ok(reports.into_iter().map(|report| (report.id.clone(), report)).collect());
         }
+        self.steps = Steps::default();
+        if let Some(Agreed { agreement, to: before, since }) = agreed.filter(|agreed| agreed.since.elapsed() < WHOLE_EVERY) {
+            let (wanted, unwanted) = to.changes_from(&before);
+            let wanted: Vec<_> = wanted.into_iter().map(Want::to_wanted).collect();
+            if let Some(agreement) = self.client.amend(agreement, &wanted, &unwanted).await? {
+                let reports = agreement.reports();
+                if lists(to, &reports) {
+                    self.agreed = Some(Agreed { agreement, to: to.clone(), since });
+                    return Ok(reports);
+                }
+            }
+        }
+        let wanted: Vec<_> = to.run.iter().map(Want::to_wanted).collect();
+        let agreement = self.client.agree(&wanted).await?;
+        let reports = agreement.reports();
+        self.agreed = Some(Agreed { agreement, to: to.clone(), since: Instant::now() });
+        Ok(reports)
     }
 }
 
+/// Whether the host lists what it is to run and nothing else; what is on its way out may be there. If not, it is told
+/// the whole set at once.
+fn lists(to: &HostWants, reports: &Reports) -> bool {
+    to.run.iter().all(|want| reports.contains_key(&want.id))
+        && reports.values().all(|r| r.state == WorkloadState::Stopping || to.get(&r.id).is_some())
+}
+
 /// Whether the host has no more to stop, and can't be waiting for that to start something anew.
-fn is_settled(to: &HostWants, reports: &[Report]) -> bool {
-    reports.iter().all(|r| (to.get(&r.id).is_some() || to.held.contains(&r.id)) && r.state != WorkloadState::Stopping)
+fn is_settled(to: &HostWants, reports: &Reports) -> bool {
+    reports.values().all(|r| (to.get(&r.id).is_some() || to.held.contains(&r.id)) && r.state != WorkloadState::Stopping)
 }

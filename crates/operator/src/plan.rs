@@ -8,6 +8,7 @@ mod artifacts;
 mod conditions;
 mod contents;
 mod deployments;
+mod edits;
 mod hash;
 mod hosts;
 mod index;
@@ -34,6 +35,7 @@ use berth_model::id::HostId;
 
 pub use contents::Content;
 pub use deployments::{DEPLOYMENT_LABEL, REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
+pub use edits::Edit;
 pub use index::{DRAINING_LABEL, HOST_GROUP_LABEL};
 pub use liveness::is_dead;
 pub use placement::MAX_WORKLOADS_LABEL;

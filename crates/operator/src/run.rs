@@ -275,7 +275,7 @@ impl Running {
 
     fn answered(&mut self, answered: Answered) {
         let Some(view) = self.snapshot.hosts.get_mut(&answered.host) else { return };
-        let mut reports = answered.reports.into_iter().map(|report| (report.id.clone(), report)).collect();
+        let mut reports = answered.reports;
         if self.announced.amend(answered.host, answered.sent, &answered.to, &mut reports) {
             self.links.nudge(answered.host);
         }

@@ -25,6 +25,10 @@ pub const WORKLOAD_FINALIZER: &str = "runtime.wasmcloud.dev/workload-finalizer";
 /// Labels and annotations under this prefix are Berth's own: applying a manifest leaves them alone.
 pub const OWN_PREFIX: &str = "berth.dev/";
 
+/// Annotation that says what the local images of an object held when it was applied. Whoever applies sets it, so that a file that was
+/// built again takes effect although its path is the same.
+pub const IMAGES_ANNOTATION: &str = "berth.dev/images";
+
 /// Keeps resources. All calls are safe to make from many tasks at once.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {

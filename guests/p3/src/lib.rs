@@ -53,6 +53,10 @@ async fn plain(request: &Request, target: &Target) -> Option<Response> {
             answer::json(&files::report(preopens, target.text("path").unwrap_or("/etc/passwd")))
         }
         "/connect" => answer::outcome(net::connect(target.text("addr").unwrap_or_default()).await),
+        "/streams" => {
+            let (address, count) = (target.text("addr").unwrap_or_default(), target.number("n", 1));
+            answer::outcome(net::streams(address, count, target.flag("keep")).await)
+        }
         "/resolve" => answer::outcome(net::resolve(target.text("name").unwrap_or_default()).await),
         path => {
             let status = path.strip_prefix("/status/")?.parse().ok()?;

@@ -9,7 +9,7 @@ use wasip3::sockets::ip_name_lookup::resolve_addresses;
 use wasip3::sockets::types::{
     ErrorCode as SocketError, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket,
 };
-use wasip3::{spawn_local, wit_future};
+use wasip3::{spawn_local, wit_future, wit_stream};
 
 use crate::answer;
 use crate::body;
@@ -46,10 +46,30 @@ async fn send(url: &Url<'_>) -> Result<Response, ErrorCode> {
 pub async fn connect(address: &str) -> Result<String, String> {
     let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
     let connected = connect_to(address).await;
-    connected.map(|()| format!("connected to {address}")).map_err(|error| error_name(&format!("{error:?}")))
+    connected.map(|_socket| format!("connected to {address}")).map_err(|error| error_name(&format!("{error:?}")))
 }
 
-async fn connect_to(address: SocketAddr) -> Result<(), SocketError> {
+/// Connects to `IP:PORT` so many times, each time with the socket dropped and its streams left; with `keep` they are kept until the last.
+pub async fn streams(address: &str, count: u64, keep: bool) -> Result<String, String> {
+    let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let socket = connect_to(address).await.map_err(|error| error_name(&format!("{error:?}")))?;
+        let (sink, bytes) = wit_stream::new::<u8>();
+        let sent = socket.send(bytes);
+        let (received, ended) = socket.receive();
+        drop((socket, sent, ended));
+        kept.push((sink, received));
+        if !keep {
+            kept.clear();
+            // What is dropped here is let go of by the host when the guest waits for it.
+            crate::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+    Ok(format!("{count} connections to {address}"))
+}
+
+async fn connect_to(address: SocketAddr) -> Result<TcpSocket, SocketError> {
     let (family, remote) = match address {
         SocketAddr::V4(v4) => {
             let [a, b, c, d] = v4.ip().octets();
@@ -62,7 +82,9 @@ async fn connect_to(address: SocketAddr) -> Result<(), SocketError> {
             (IpAddressFamily::Ipv6, IpSocketAddress::Ipv6(remote))
         }
     };
-    TcpSocket::create(family)?.connect(remote).await
+    let socket = TcpSocket::create(family)?;
+    socket.connect(remote).await?;
+    Ok(socket)
 }
 
 /// The addresses of a name, one a line; the error is the lookup's error code by name.

@@ -16,7 +16,7 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("berth-node", &["berth-model", "berth-control", "berth-oci", "berth-http", "berth-host", "berth-operator"]),
     ("berth-cli", &["berth-node"]),
     ("berth-testkit", &["berth-model", "berth-control", "berth-oci", "berth-http", "berth-host", "berth-operator", "berth-node"]),
-    ("berth-benches", &["berth-model", "berth-oci", "berth-host", "berth-testkit"]),
+    ("berth-benches", &["berth-model", "berth-control", "berth-oci", "berth-host", "berth-operator", "berth-testkit"]),
     ("xtask", &["berth-testkit"]),
 ];
 

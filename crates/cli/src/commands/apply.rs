@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_node::api::{Change, Client, ClientError, Outcome, ResourceRef, WatchKind};
-use berth_node::intake::{self, Input, Intake};
+use berth_node::intake::{self, Input, Intake, Warning};
+use berth_node::model::quantity::write_duration;
 use berth_node::model::resource::{Kind, Resource};
 use serde_json::json;
 
-use super::{is_json, tell};
+use super::{is_json, tell, warn};
 use crate::args::Apply;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, object_name, ready, status};
 
 pub(super) async fn run(args: &Apply, client: &Client, out: &mut Output) -> Result<Exit, Failure> {
-    let Intake { resources, skipped } = intake::read(&manifests(&args.files), &mut std::io::stdin())?;
+    let Intake { resources, skipped, warnings } = intake::read(&manifests(&args.files), &mut std::io::stdin())?;
     if !is_json(args.output) {
         for object in &skipped {
             out.line(skip_line(object))?;
@@ -24,8 +25,13 @@ pub(super) async fn run(args: &Apply, client: &Client, out: &mut Output) -> Resu
     let results = client.apply(resources).await?.results;
     if is_json(args.output) {
         let skipped: Vec<_> = skipped.iter().map(|s| json!({"apiVersion": s.api_version, "kind": s.kind, "name": s.name})).collect();
-        out.json(&json!({"results": results, "skipped": skipped}))?;
+        let warned = |w: &Warning| json!({"kind": w.kind, "name": w.name, "field": w.remark.field, "message": w.remark.message});
+        let warnings: Vec<_> = warnings.iter().map(warned).collect();
+        out.json(&json!({"results": results, "skipped": skipped, "warnings": warnings}))?;
     } else {
+        for warning in &warnings {
+            warn(&warning_line(warning));
+        }
         for change in &results {
             tell_change(change, out)?;
         }
@@ -45,6 +51,10 @@ pub(super) fn manifests(files: &[PathBuf]) -> Vec<Input> {
 
 pub(super) fn skip_line(object: &intake::Skipped) -> String {
     format!("{}/{} skipped: berth on one machine doesn't serve {}", object.kind.to_ascii_lowercase(), object.name, object.api_version)
+}
+
+pub(super) fn warning_line(warning: &Warning) -> String {
+    format!("{}: {}", object_name(warning.kind, &warning.name), warning.remark)
 }
 
 /// What became of one resource: on standard output, or as an error.
@@ -82,7 +92,7 @@ async fn wait(results: &[Change], client: &Client, patience: Duration, quiet: bo
         Ok(done) => done,
         Err(_) => {
             let still: Vec<_> = waiting.iter().map(|(o, (_, why))| format!("{} ({why})", object_name(o.kind, &o.name))).collect();
-            let message = format!("not ready after {patience:?}: {}; `berth describe` says more", still.join(", "));
+            let message = format!("not ready after {}: {}; `berth describe` says more", write_duration(patience), still.join(", "));
             Err(Failure::new(Exit::Failure, message))
         }
     }
@@ -116,12 +126,38 @@ async fn wait_for_kind(
     Ok(())
 }
 
-/// Whether nothing of an older version answers any more.
+/// Whether nothing of an older version answers any more, and there are just as many replicas as are wanted.
 fn is_alone(resource: &Resource) -> bool {
-    !matches!(resource, Resource::Deployment(deployment) if deployment.status.previous_replica_set.is_some())
+    let (previous, counts) = match resource {
+        Resource::Deployment(deployment) => (deployment.status.previous_replica_set.as_ref(), deployment.status.replicas),
+        Resource::ReplicaSet(set) => (None, set.status.replicas),
+        _ => return true,
+    };
+    previous.is_none() && counts.is_some_and(|counts| counts.current == counts.expected && counts.ready == counts.expected)
 }
 
 fn reference(resource: &Resource) -> ResourceRef {
     let key = resource.key();
     ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(current: i32, ready: i32) -> Resource {
+        serde_json::from_value(json!({
+            "apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "WorkloadDeployment", "metadata": { "name": "web" },
+            "spec": { "replicas": 0, "template": { "spec": {} } },
+            "status": { "replicas": { "expected": 0, "current": current, "ready": ready, "unavailable": 0 } }
+        }))
+        .expect("it is a deployment")
+    }
+
+    #[test]
+    fn a_deployment_with_more_replicas_than_wanted_is_waited_for() {
+        assert!(!is_alone(&deployment(2, 2)));
+        assert!(!is_alone(&deployment(1, 0)));
+        assert!(is_alone(&deployment(0, 0)));
+    }
 }

@@ -1,15 +1,27 @@
 //! `berth logs`.
 
 use berth_node::api::Client;
+use berth_node::host::HostConfig;
 use berth_node::host::logs::{LogLine, Stream};
+use berth_node::model::resource::Kind;
 
-use super::is_json;
-use crate::args::Logs;
+use super::{is_json, note, usage};
+use crate::args::{Logs, kinds};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, printable};
 
 pub(super) async fn run(args: &Logs, client: &Client, out: &mut Output) -> Result<Exit, Failure> {
-    let mut lines = client.logs(&args.namespaced.namespace, &args.name, args.tail, args.follow).await?;
+    let namespace = args.namespaced.namespace.as_str();
+    let (kind, name) = named(args).map_err(usage)?;
+    if let Some(kind) = kind {
+        // Names of different kinds may be alike: the one that was named must be there.
+        client.get(kind, namespace, &name).await?;
+    }
+    let kept = HostConfig::default().log_lines;
+    if args.tail > kept {
+        note(&format!("of each workload the last {kept} lines are kept"));
+    }
+    let mut lines = client.logs(namespace, &name, args.tail, args.follow).await?;
     while let Some(line) = lines.next().await? {
         if is_json(args.output) {
             out.json_line(&line)?;
@@ -19,6 +31,19 @@ pub(super) async fn run(args: &Logs, client: &Client, out: &mut Output) -> Resul
         }
     }
     Ok(Exit::Ok)
+}
+
+/// The name, and the kind where it is given: NAME, KIND/NAME or KIND NAME.
+fn named(args: &Logs) -> Result<(Option<Kind>, String), String> {
+    if args.name.is_none() && !args.object.contains('/') {
+        return Ok((None, args.object.clone()));
+    }
+    let (found, name) = kinds(&args.object, args.name.as_deref())?;
+    match (found.as_slice(), name) {
+        ([kind @ (Kind::WorkloadDeployment | Kind::WorkloadReplicaSet | Kind::Workload)], Some(name)) => Ok((Some(*kind), name)),
+        ([kind], _) => Err(format!("a {kind} has no logs: name a deployment (wd), a replicaset (wrs) or a workload (ww)")),
+        _ => Err("name one deployment, replicaset or workload".to_owned()),
+    }
 }
 
 /// Who wrote it, for which request, and what (L44).

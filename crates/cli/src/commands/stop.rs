@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_node::api::{Client, ClientError, Lines, Progress};
+use berth_node::api::{ANSWER_TIMEOUT, Client, ClientError, Lines, Progress};
 use berth_node::data;
 use serde_json::json;
 
@@ -11,47 +11,64 @@ use crate::args::TextOrJson;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Time for the process to end after its API has: it closes its database and lets its folder go.
+/// Time for the process to end after its API has: it closes its database, lets its folder go, and is taken down with its threads.
 const END: Duration = Duration::from_secs(10);
 
 pub(super) async fn drain(format: TextOrJson, client: &Client, out: &mut Output) -> Result<Exit, Failure> {
     let mut lines = client.drain().await?;
-    if tell(&mut lines, format, out).await? {
+    if tell(&mut lines, client, format, out).await? {
         return Ok(Exit::Ok);
     }
     Err(ClientError::Closed(None).into())
 }
 
 pub(super) async fn stop(format: TextOrJson, client: &Client, out: &mut Output) -> Result<Exit, Failure> {
+    // While it is surely there: later its id may be another's.
+    let process = client.process().await?;
     let mut lines = client.stop().await?;
-    match tell(&mut lines, format, out).await {
-        // However the connection ends, what counts is that the process lets its folder go.
+    match tell(&mut lines, client, format, out).await {
+        // However the connection ends, what counts is that the process does.
         Ok(_) => {}
         Err(failure) if failure.exit == Exit::Failure => tracing::debug!(message = failure.message, "the connection ended early"),
         Err(failure) => return Err(failure),
     }
-    if !data::released(client.data_dir(), END).await {
-        let message = format!("the berth on {} still runs {} s after its drain", client.data_dir().display(), END.as_secs());
+    drop(lines);
+    let pid = process.pid();
+    if !data::released(client.data_dir(), END).await || !process.ended(END).await {
+        let (name, kill) = match pid {
+            Some(pid) => (format!(" (process {pid})"), format!("; `kill -KILL {pid}` ends it, and what was applied is kept")),
+            None => Default::default(),
+        };
+        let message = format!("the berth on {}{name} still runs {} s after its drain{kill}", client.data_dir().display(), END.as_secs());
         return Err(Failure::new(Exit::Failure, message));
     }
     say("stopped", format, out)?;
     Ok(Exit::Ok)
 }
 
-/// Tells each step; whether the drain was finished.
-async fn tell(lines: &mut Lines<Progress>, format: TextOrJson, out: &mut Output) -> Result<bool, Failure> {
+/// Tells each step; whether the drain was finished. A drain may take as long as its grace period, so a silent process is asked now and then
+/// whether it is there at all.
+async fn tell(lines: &mut Lines<Progress>, client: &Client, format: TextOrJson, out: &mut Output) -> Result<bool, Failure> {
     let mut drained = false;
-    while let Some(progress) = lines.next().await? {
+    loop {
+        let progress = match tokio::time::timeout(ANSWER_TIMEOUT, lines.next()).await {
+            Ok(progress) => progress?,
+            Err(_) => match client.version().await {
+                Err(error @ ClientError::Timeout { .. }) => return Err(error.into()),
+                // An API that has ended says nothing of the process.
+                Ok(_) | Err(_) => continue,
+            },
+        };
         let word = match progress {
-            Progress::Draining => "draining",
-            Progress::Drained => {
+            None => return Ok(drained),
+            Some(Progress::Draining) => "draining",
+            Some(Progress::Drained) => {
                 drained = true;
                 "drained"
             }
         };
         say(word, format, out)?;
     }
-    Ok(drained)
 }
 
 fn say(word: &str, format: TextOrJson, out: &mut Output) -> std::io::Result<()> {

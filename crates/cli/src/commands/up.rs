@@ -87,6 +87,9 @@ async fn take(intake: Intake, local: &Local, voice: &mut Voice<'_>) -> Result<()
     for skipped in &intake.skipped {
         voice.skipped(skipped);
     }
+    for warning in &intake.warnings {
+        voice.warning(warning);
+    }
     let results = local.apply(intake.resources).await.results;
     for change in &results {
         voice.applied(change);

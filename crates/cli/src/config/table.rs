@@ -75,7 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         "verbose",
         Shape::Count('v'),
         "0",
-        "Log more: what berth does (-v), requests (-vv), everything (-vvv); BERTH_LOG takes a filter",
+        "Log more: what berth does (-v), details and each request (-vv), everything (-vvv); BERTH_LOG takes a filter",
     ),
     value("http-addr", "ADDR", "127.0.0.1:8000", "Where HTTP is answered; port 0 takes a free one"),
     value("admin-addr", "ADDR", "", "Where /livez, /readyz and /metrics are answered [default: nowhere]"),

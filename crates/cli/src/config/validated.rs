@@ -9,7 +9,7 @@ use std::time::Duration;
 use berth_node::host::HostConfig;
 use berth_node::http_stack::TlsConfig;
 use berth_node::model::limits::Effective;
-use berth_node::model::quantity::{parse_bytes, parse_duration};
+use berth_node::model::quantity::{parse_bytes, parse_duration, write_duration};
 use berth_node::roles::local::LocalConfig;
 use berth_node::telemetry::{LogConfig, LogFormat};
 
@@ -82,8 +82,16 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
     host.labels.insert("hostgroup".into(), group);
     host.environment = check.read("environment", host.environment, label);
     host.drain_grace = check.read("drain-grace", host.drain_grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
-    host.extra_ca = check.read("extra-ca-path", None, |text| path(text).map(Some));
+    host.extra_ca = check.read("extra-ca-path", None, |text| certificates(text).map(Some));
     let admin_addr = check.read("admin-addr", None, |text| address(text).map(Some));
+    if let Some(admin) = admin_addr.filter(|admin| collide(host.ingress.addr, *admin)) {
+        let [http_addr, admin_addr] = ["http-addr", "admin-addr"].map(|name| values.origin(name));
+        check.errors.push(format!(
+            "{http_addr}: {} and {admin_addr}: {admin} want the same port {}: give each a port of its own",
+            host.ingress.addr,
+            admin.port()
+        ));
+    }
     let ephemeral = check.read("ephemeral", false, switch);
     if ephemeral && let Some(Origin::Flag(_)) = values.get("data-dir").map(|value| &value.origin) {
         check.errors.push("--ephemeral keeps nothing and --data-dir says where to keep it: give one of them".to_owned());
@@ -154,6 +162,30 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("`{}` is not {example}", text.escape_debug()))
 }
 
+/// Whether one process can't listen on both.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let meet = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && meet && a.is_ipv4() == b.is_ipv4()
+}
+
+/// A file with at least one certificate; whether they are good is for the host to say.
+fn certificates(text: &str) -> Result<PathBuf, String> {
+    /// A hundred times what the web's authorities take.
+    const MAX_BYTES: u64 = 16 << 20;
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let path = path(text)?;
+    let unreadable = |error: std::io::Error| format!("can't read {}: {error}", path.display());
+    let meta = path.metadata().map_err(unreadable)?;
+    if !meta.is_file() || meta.len() > MAX_BYTES {
+        return Err(format!("{} isn't a file of at most {} MiB", path.display(), MAX_BYTES >> 20));
+    }
+    let bytes = std::fs::read(&path).map_err(unreadable)?;
+    if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+        return Ok(path);
+    }
+    Err(format!("{} holds no certificate: PEM is wanted, which has lines -----BEGIN CERTIFICATE-----", path.display()))
+}
+
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("it is empty: a path is expected".to_owned());
@@ -202,7 +234,7 @@ fn bytes(bounds: std::ops::RangeInclusive<u64>) -> impl FnOnce(&str) -> Result<u
 }
 
 fn duration(bounds: std::ops::RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<Duration, String> {
-    move |text| within(parse_duration(text).map_err(|e| e.to_string())?, &bounds, |d| format!("{d:?}"))
+    move |text| within(parse_duration(text).map_err(|e| e.to_string())?, &bounds, |d| write_duration(*d))
 }
 
 #[cfg(test)]
@@ -247,6 +279,23 @@ mod tests {
         let (up, errors) = checked(&[("ephemeral", "true")]);
         assert!(errors.is_empty() && up.local.data_dir.is_none());
         assert_eq!(checked(&[]).0.local.data_dir, Some("/home/me/.local/share/berth".into()));
+    }
+
+    #[test]
+    fn two_settings_that_want_one_port_are_both_named() {
+        let (_, errors) = checked(&[("http-addr", "127.0.0.1:9000"), ("admin-addr", "0.0.0.0:9000")]);
+        let expected = "--http-addr: 127.0.0.1:9000 and --admin-addr: 0.0.0.0:9000 want the same port 9000: give each a port of its own";
+        assert_eq!(errors, [expected]);
+        assert!(checked(&[("admin-addr", "127.0.0.1:8000")]).1[0].starts_with("http-addr, as it is by default: 127.0.0.1:8000 and"));
+        for (http, admin) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:80", "127.0.0.2:80"), ("[::1]:80", "127.0.0.1:80")] {
+            assert!(checked(&[("http-addr", http), ("admin-addr", admin)]).1.is_empty(), "{http} {admin}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_told_as_they_can_be_typed() {
+        let (_, errors) = checked(&[("request-timeout", "25h"), ("queue-timeout", "61m")]);
+        assert_eq!(errors, ["--request-timeout: 25h is out of bounds: 1ms to 24h", "--queue-timeout: 1h1m is out of bounds: 0s to 1h"]);
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Values {
         Values(values)
     }
 
+    /// Where a value was given, for a person: `--slots`, `BERTH_SLOTS`, or `slots, as it is by default`.
+    pub(super) fn origin(&self, name: &str) -> String {
+        self.get(name).map_or_else(|| format!("{name}, as it is by default"), |value| value.origin.to_string())
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is no setting");
         self.0.get(name)

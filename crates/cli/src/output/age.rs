@@ -9,7 +9,6 @@ pub(crate) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
     let Some(since) = since else { return "<unknown>".to_owned() };
     let seconds = u64::try_from(now.as_second() - since.as_second()).unwrap_or(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    let two = |a: u64, unit: char, b: u64, next: char| if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{next}") };
     match seconds {
         0..120 => format!("{seconds}s"),
         120..600 => two(minutes, 'm', seconds % 60, 's'),
@@ -21,7 +20,11 @@ pub(crate) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
     }
 }
 
-/// A duration with three digits that matter: `850us`, `2.4ms`, `1.2s`.
+fn two(first: u64, unit: char, second: u64, next: char) -> String {
+    if second == 0 { format!("{first}{unit}") } else { format!("{first}{unit}{second}{next}") }
+}
+
+/// A duration with what matters of it: `850us`, `2.4ms`, `1.2s`, `1m30s`, `1d`.
 pub(crate) fn duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
@@ -30,7 +33,14 @@ pub(crate) fn duration(duration: Duration) -> String {
         1_000..10_000 => format!("{:.1}ms", micros as f64 / 1e3),
         10_000..1_000_000 => format!("{}ms", micros / 1_000),
         1_000_000..60_000_000 => format!("{}s", format!("{:.2}", micros as f64 / 1e6).trim_end_matches('0').trim_end_matches('.')),
-        _ => format!("{}s", micros / 1_000_000),
+        _ => {
+            let seconds = duration.as_secs();
+            match seconds {
+                0..3_600 => two(seconds / 60, 'm', seconds % 60, 's'),
+                3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
+                _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
+            }
+        }
     }
 }
 
@@ -70,9 +80,18 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_are_short() {
-        for (micros, text) in
-            [(0, "0"), (850, "850us"), (2_400, "2.4ms"), (25_000, "25ms"), (1_200_000, "1.2s"), (30_000_000, "30s"), (90_000_000, "90s")]
-        {
+        for (micros, text) in [
+            (0, "0"),
+            (850, "850us"),
+            (2_400, "2.4ms"),
+            (25_000, "25ms"),
+            (1_200_000, "1.2s"),
+            (30_000_000, "30s"),
+            (90_000_000, "1m30s"),
+            (3_600_000_000, "1h"),
+            (86_400_000_000, "1d"),
+            (93_600_000_000, "1d2h"),
+        ] {
             assert_eq!(duration(Duration::from_micros(micros)), text);
         }
         for (bytes, text) in [(0, "0"), (2048, "2Ki"), (12 << 20, "12Mi"), (20 << 30, "20Gi")] {

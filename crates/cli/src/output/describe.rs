@@ -15,8 +15,9 @@ pub(crate) fn describe(object: &Resource, owned: &[Resource], events: &[Event], 
     let meta = object.metadata();
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
+        let head = if name.is_empty() { String::new() } else { format!("{name}:") };
         // Writing to a String can't fail.
-        let _ = writeln!(text, "{:<13}{}", format!("{name}:"), super::printable(value));
+        let _ = writeln!(text, "{head:<13}{}", super::printable(value));
     };
     field("Name", &meta.name);
     field("Namespace", &meta.namespace);
@@ -50,7 +51,8 @@ fn pairs(field: &mut impl FnMut(&str, &str), name: &str, map: &std::collections:
     let mut name = name;
     for (key, value) in map {
         field(name, &format!("{key}={value}"));
-        name = " ";
+        // Further pairs stand below the first.
+        name = "";
     }
 }
 

@@ -136,6 +136,47 @@ fn ephemeral_keeps_nothing() {
     assert!(!home.path(".local").exists());
 }
 
+#[test]
+fn what_a_killed_ephemeral_berth_left_goes_with_the_next_start() {
+    let home = Home::new();
+    let tmp = home.path("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    let start = || {
+        let mut command = home.command(&["up", "--http-addr", "127.0.0.1:0", "--ephemeral"]);
+        let mut up = crate::process::Up::spawn(command.env("TMPDIR", &tmp));
+        up.wait_for("nothing to run yet");
+        up
+    };
+    let running = start();
+    let mut killed = start();
+    killed.signal(Signal::KILL);
+    killed.ended();
+    assert_eq!(tmp.read_dir().unwrap().count(), 2);
+    let _next = start();
+    assert_eq!(tmp.read_dir().unwrap().count(), 2, "that of the one that runs, and the new one's");
+    drop(running);
+}
+
+#[test]
+fn a_component_behind_a_link_has_the_links_name_and_is_read_again_when_the_link_leads_elsewhere() {
+    let home = Home::new();
+    let link = home.path("current.wasm");
+    std::os::unix::fs::symlink(path("p2"), &link).unwrap();
+    let mut up = home.up(&["current.wasm"]);
+    up.wait_for("workloaddeployment.runtime.wasmcloud.dev/current created");
+    up.wait_for("curl ");
+    home.run(&["stop"]).ok();
+
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(path("p2-hello"), &link).unwrap();
+    let mut up = home.up(&["current.wasm"]);
+    up.wait_for("workloaddeployment.runtime.wasmcloud.dev/current configured");
+    let file = home.write("wait.yaml", home.run(&["get", "wd", "current", "-o", "yaml"]).ok());
+    home.run(&["apply", "-f", file.to_str().unwrap(), "--wait"]).ok();
+    let answer = up.get("any.test", "/");
+    assert!(answer.text.contains("x-guest: p2-hello"), "{answer:?}");
+}
+
 /// L34: Ctrl-C finishes the request under way and exits with 0.
 #[test]
 fn l34_ctrl_c_finishes_the_request_under_way() {
@@ -144,7 +185,7 @@ fn l34_ctrl_c_finishes_the_request_under_way() {
     up.wait_for("curl ");
     let addr = up.addr;
     let slow = std::thread::spawn(move || get(addr, "any.test", "/sleep?ms=2000"));
-    wait_for_in_flight(&home);
+    home.until_top_says("\"inFlight\": 1");
     up.signal(Signal::INT);
     up.wait_for("finishing requests");
     let answer = slow.join().unwrap().unwrap();
@@ -160,7 +201,7 @@ fn a_second_ctrl_c_ends_at_once() {
     up.wait_for("curl ");
     let addr = up.addr;
     let never = std::thread::spawn(move || get(addr, "any.test", "/sleep?ms=25000"));
-    wait_for_in_flight(&home);
+    home.until_top_says("\"inFlight\": 1");
     up.signal(Signal::INT);
     up.wait_for("finishing requests");
     // One that comes with the first, as wrappers pass it on, isn't a second one; a later one is.
@@ -173,14 +214,6 @@ fn a_second_ctrl_c_ends_at_once() {
     // Nothing is left that keeps the next one from starting.
     let mut up = home.up(&[]);
     up.wait_for("starts again");
-}
-
-/// `top` says when a request is under way; each look is a command of its own, so this isn't a busy loop.
-fn wait_for_in_flight(home: &Home) {
-    let deadline = std::time::Instant::now() + crate::process::PATIENCE;
-    while !home.run(&["top", "-o", "json"]).ok().contains("\"inFlight\": 1") {
-        assert!(std::time::Instant::now() < deadline, "no request is under way");
-    }
 }
 
 /// L08: applying an edited manifest under load loses no request.

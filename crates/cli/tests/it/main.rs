@@ -5,6 +5,10 @@
 mod errors;
 mod help;
 mod life;
+mod metrics;
 mod output;
 mod process;
 mod settings;
+mod silent;
+mod tls;
+mod warnings;

@@ -119,6 +119,36 @@ fn l44_logs_say_who_wrote_each_line() {
 }
 
 #[test]
+fn logs_take_a_name_in_every_form() {
+    let home = Home::new();
+    let _up = running(&home);
+    let all = home.run(&["logs", "shop"]).ok();
+    for arguments in [&["logs", "wd/shop"][..], &["logs", "deployment", "shop"], &["logs", "workloaddeployment.runtime.wasmcloud.dev/shop"]]
+    {
+        assert_eq!(home.run(arguments).ok(), all, "{arguments:?}");
+    }
+    let workload = home.run(&["get", "ww", "-o", "name"]).ok();
+    assert_eq!(home.run(&["logs", workload.trim()]).ok(), all);
+    // A name of one kind is none of another.
+    let err = home.run(&["logs", "ww/shop"]).failed(3);
+    assert!(err.contains("there is no Workload shop"), "{err}");
+    let err = home.run(&["logs", "host/berth"]).failed(2);
+    assert!(err.contains("a Host has no logs"), "{err}");
+    let said = home.run(&["logs", "shop", "--tail", "5000"]);
+    assert_eq!((said.code, said.out, said.err.as_str()), (0, all, "of each workload the last 1000 lines are kept\n"));
+}
+
+#[test]
+fn describe_puts_further_labels_below_the_first() {
+    let home = Home::new();
+    let _up = home.up(&[]);
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {one: '1', two: '2'}}\n";
+    home.run_with_input(&["apply", "-f", "-"], map).ok();
+    let text = home.run(&["describe", "cm", "a"]).ok();
+    assert!(text.contains("Labels:      one=1\n             two=2\n"), "{text}");
+}
+
+#[test]
 fn watching_ends_well_when_the_berth_stops() {
     let home = Home::new();
     let mut up = running(&home);

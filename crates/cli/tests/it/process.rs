@@ -55,6 +55,15 @@ impl Home {
         Said::of(&child.wait_with_output().unwrap())
     }
 
+    /// Waits until `berth top` says `words`.
+    #[track_caller]
+    pub fn until_top_says(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.run(&["top", "-o", "json"]).ok().contains(words) {
+            assert!(Instant::now() < deadline, "`berth top` never says `{words}`");
+        }
+    }
+
     /// Starts `berth up` on a free port and waits until it answers.
     pub fn up(&self, arguments: &[&str]) -> Up {
         let mut all = vec!["up", "--http-addr", "127.0.0.1:0"];
@@ -173,6 +182,11 @@ impl Up {
                 Err(RecvTimeoutError::Timeout) => panic!("it runs on after {PATIENCE:?}: {:#?}", self.said),
             }
         }
+    }
+
+    /// Whether it has ended by now.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Everything said so far.

@@ -15,6 +15,36 @@ fn l60_an_unknown_key_in_the_configuration_file_is_refused_with_a_suggestion() {
 }
 
 #[test]
+fn l60_an_unknown_environment_variable_is_refused_with_a_suggestion() {
+    let home = Home::new();
+    for arguments in [&["up"][..], &["get", "all"]] {
+        let output = home.command(arguments).env("BERTH_HTP_ADDR", "127.0.0.1:0").env("BERTH_SERVICE_HOST", "10.0.0.1").output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert_eq!(err, "error: unknown environment variable `BERTH_HTP_ADDR`; did you mean `BERTH_HTTP_ADDR`?\n");
+    }
+}
+
+#[test]
+fn settings_that_can_not_work_together_or_at_all_are_refused_before_anything_starts() {
+    let home = Home::new();
+    let err = home.run(&["up", "--http-addr", "127.0.0.1:18080", "--admin-addr", "127.0.0.1:18080"]).failed(2);
+    for part in ["--http-addr: 127.0.0.1:18080", "--admin-addr: 127.0.0.1:18080", "a port of its own"] {
+        assert!(err.contains(part), "{part} is missing in: {err}");
+    }
+    home.write("empty.pem", "no certificate\n");
+    let err = home.run(&["up", "--extra-ca-path", "empty.pem"]).failed(2);
+    assert!(err.contains("--extra-ca-path: ") && err.contains("empty.pem holds no certificate"), "{err}");
+    let err = home.run(&["up", "--extra-ca-path", "none.pem"]).failed(2);
+    assert!(err.contains("none.pem: No such file"), "{err}");
+    home.write("data", "");
+    for arguments in [&["up", "--data-dir", "data"][..], &["get", "all", "--data-dir", "data"]] {
+        let err = home.run(arguments).failed(2);
+        assert!(err.contains("data is a file") && err.contains("--data-dir"), "{err}");
+    }
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once_with_its_place() {
     let home = Home::new();
     let file = home.write("berth.toml", "drain-grace = \"soon\"\n");

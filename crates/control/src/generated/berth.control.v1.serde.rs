@@ -887,6 +887,12 @@ impl serde::Serialize for SyncRequest {
         if self.reports_from != 0 {
             len += 1;
         }
+        if !self.base.is_empty() {
+            len += 1;
+        }
+        if !self.unwanted.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("berth.control.v1.SyncRequest", len)?;
         if !self.round.is_empty() {
             struct_ser.serialize_field("round", &self.round)?;
@@ -902,6 +908,12 @@ impl serde::Serialize for SyncRequest {
         }
         if self.reports_from != 0 {
             struct_ser.serialize_field("reportsFrom", &self.reports_from)?;
+        }
+        if !self.base.is_empty() {
+            struct_ser.serialize_field("base", &self.base)?;
+        }
+        if !self.unwanted.is_empty() {
+            struct_ser.serialize_field("unwanted", &self.unwanted)?;
         }
         struct_ser.end()
     }
@@ -919,6 +931,8 @@ impl<'de> serde::Deserialize<'de> for SyncRequest {
             "wanted",
             "reports_from",
             "reportsFrom",
+            "base",
+            "unwanted",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -928,6 +942,8 @@ impl<'de> serde::Deserialize<'de> for SyncRequest {
             Parts,
             Wanted,
             ReportsFrom,
+            Base,
+            Unwanted,
             __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
@@ -955,6 +971,8 @@ impl<'de> serde::Deserialize<'de> for SyncRequest {
                             "parts" => Ok(GeneratedField::Parts),
                             "wanted" => Ok(GeneratedField::Wanted),
                             "reportsFrom" | "reports_from" => Ok(GeneratedField::ReportsFrom),
+                            "base" => Ok(GeneratedField::Base),
+                            "unwanted" => Ok(GeneratedField::Unwanted),
                             _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
@@ -979,6 +997,8 @@ impl<'de> serde::Deserialize<'de> for SyncRequest {
                 let mut parts__ = None;
                 let mut wanted__ = None;
                 let mut reports_from__ = None;
+                let mut base__ = None;
+                let mut unwanted__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Round => {
@@ -1017,6 +1037,18 @@ impl<'de> serde::Deserialize<'de> for SyncRequest {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::Base => {
+                            if base__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("base"));
+                            }
+                            base__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Unwanted => {
+                            if unwanted__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("unwanted"));
+                            }
+                            unwanted__ = Some(map_.next_value()?);
+                        }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
@@ -1028,6 +1060,8 @@ impl<'de> serde::Deserialize<'de> for SyncRequest {
                     parts: parts__.unwrap_or_default(),
                     wanted: wanted__.unwrap_or_default(),
                     reports_from: reports_from__.unwrap_or_default(),
+                    base: base__.unwrap_or_default(),
+                    unwanted: unwanted__.unwrap_or_default(),
                 })
             }
         }
@@ -1051,6 +1085,12 @@ impl serde::Serialize for SyncResponse {
         if self.more {
             len += 1;
         }
+        if !self.gone.is_empty() {
+            len += 1;
+        }
+        if self.unknown_base {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("berth.control.v1.SyncResponse", len)?;
         if !self.reports.is_empty() {
             struct_ser.serialize_field("reports", &self.reports)?;
@@ -1060,6 +1100,12 @@ impl serde::Serialize for SyncResponse {
         }
         if self.more {
             struct_ser.serialize_field("more", &self.more)?;
+        }
+        if !self.gone.is_empty() {
+            struct_ser.serialize_field("gone", &self.gone)?;
+        }
+        if self.unknown_base {
+            struct_ser.serialize_field("unknownBase", &self.unknown_base)?;
         }
         struct_ser.end()
     }
@@ -1074,6 +1120,9 @@ impl<'de> serde::Deserialize<'de> for SyncResponse {
             "reports",
             "error",
             "more",
+            "gone",
+            "unknown_base",
+            "unknownBase",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -1081,6 +1130,8 @@ impl<'de> serde::Deserialize<'de> for SyncResponse {
             Reports,
             Error,
             More,
+            Gone,
+            UnknownBase,
             __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
@@ -1106,6 +1157,8 @@ impl<'de> serde::Deserialize<'de> for SyncResponse {
                             "reports" => Ok(GeneratedField::Reports),
                             "error" => Ok(GeneratedField::Error),
                             "more" => Ok(GeneratedField::More),
+                            "gone" => Ok(GeneratedField::Gone),
+                            "unknownBase" | "unknown_base" => Ok(GeneratedField::UnknownBase),
                             _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
@@ -1128,6 +1181,8 @@ impl<'de> serde::Deserialize<'de> for SyncResponse {
                 let mut reports__ = None;
                 let mut error__ = None;
                 let mut more__ = None;
+                let mut gone__ = None;
+                let mut unknown_base__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Reports => {
@@ -1148,6 +1203,18 @@ impl<'de> serde::Deserialize<'de> for SyncResponse {
                             }
                             more__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::Gone => {
+                            if gone__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("gone"));
+                            }
+                            gone__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::UnknownBase => {
+                            if unknown_base__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("unknownBase"));
+                            }
+                            unknown_base__ = Some(map_.next_value()?);
+                        }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
@@ -1157,6 +1224,8 @@ impl<'de> serde::Deserialize<'de> for SyncResponse {
                     reports: reports__.unwrap_or_default(),
                     error: error__.unwrap_or_default(),
                     more: more__.unwrap_or_default(),
+                    gone: gone__.unwrap_or_default(),
+                    unknown_base: unknown_base__.unwrap_or_default(),
                 })
             }
         }

@@ -84,7 +84,7 @@ impl Rounds {
 /// As many reports as fit into `limit` bytes, but one at least.
 fn page_of(reports: &[ext::Report], limit: usize) -> ext::SyncResponse {
     let count = fitting(reports.iter().map(|report| compact(report).len()), limit);
-    ext::SyncResponse { reports: reports[..count].to_vec(), error: String::new(), more: count < reports.len() }
+    ext::SyncResponse { reports: reports[..count].to_vec(), more: count < reports.len(), ..Default::default() }
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
 
     fn part(round: &str, part: u32, parts: u32, ids: &[&str]) -> ext::SyncRequest {
         let wanted = ids.iter().map(|id| ext::Wanted { workload_id: (*id).to_owned(), ..Default::default() }).collect();
-        ext::SyncRequest { round: round.to_owned(), part, parts, wanted, reports_from: 0 }
+        ext::SyncRequest { round: round.to_owned(), part, parts, wanted, ..Default::default() }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct TestHost {
     pub stuck: watch::Sender<usize>,
     /// Every set that it was told, in order.
     pub sets: Mutex<Vec<Vec<Wanted>>>,
+    /// Every change that it was told: ids of what is new or differs, and of what goes.
+    pub changes: Mutex<Vec<(Vec<String>, Vec<WorkloadId>)>>,
     pub draining: watch::Sender<bool>,
     /// What `sync` adds to each of its reports.
     pub message: Mutex<String>,
@@ -85,6 +87,15 @@ impl HostHandler for TestHost {
         reports
     }
 
+    async fn change(&self, wanted: Vec<Wanted>, unwanted: Vec<WorkloadId>) -> Vec<Report> {
+        self.changes.lock().unwrap().push((wanted.iter().map(|w| w.id.to_string()).collect(), unwanted.clone()));
+        let mut set: Vec<Wanted> = self.sets.lock().unwrap().last().cloned().unwrap_or_default();
+        set.retain(|one| !unwanted.contains(&one.id) && !wanted.iter().any(|w| w.id == one.id));
+        set.extend(wanted);
+        set.sort_by(|a, b| a.id.cmp(&b.id));
+        self.sync(set).await
+    }
+
     async fn drain(&self, on: bool) {
         self.draining.send_replace(on);
     }
@@ -119,6 +130,7 @@ pub async fn serve_with(config: ServerConfig, bus: MemoryBusConfig) -> Served {
         running: Mutex::default(),
         stuck: watch::Sender::new(0),
         sets: Mutex::default(),
+        changes: Mutex::default(),
         draining: watch::Sender::new(false),
         message: Mutex::default(),
     });

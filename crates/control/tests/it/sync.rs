@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_control::{CallError, MemoryBusConfig, ServerConfig, Wanted, WorkloadState, subjects};
+use berth_control::{Bus as _, CallError, MemoryBusConfig, ServerConfig, Wanted, WorkloadState, subjects};
 
 use crate::support::{STUCK, id, serve, serve_with, wanted};
 
@@ -89,4 +89,65 @@ async fn a_part_of_a_forgotten_round_is_refused() {
     assert!(served.request(&subject, r#"{"round":"a","part":1,"parts":2}"#).await.contains("out of order"));
     assert!(served.request(&subject, r#"{"round":"b","reportsFrom":1}"#).await.contains("gone"));
     assert!(served.host.sets.lock().unwrap().is_empty(), "half a set is no set");
+}
+
+#[tokio::test]
+async fn a_change_of_one_workload_sends_that_one_and_the_host_answers_with_what_differs() {
+    let served = serve().await;
+    let set: Vec<Wanted> = (0..3000).map(|i| wanted(&format!("w{i:04}"))).collect();
+    let agreed = served.client.agree(&set).await.unwrap();
+    assert_eq!(agreed.reports().len(), 3000);
+    let mut messages = served.bus.connect().subscribe(&subjects::extension(served.id, "sync")).await.unwrap();
+
+    let agreed = served.client.amend(agreed, &[wanted("new")], &[id("w0007")]).await.unwrap().unwrap();
+    let reports = agreed.reports();
+    assert_eq!(reports.len(), 3000);
+    assert!(reports.contains_key(&id("new")) && !reports.contains_key(&id("w0007")));
+    let sent = messages.next().await.unwrap();
+    assert!(sent.payload.len() < 2000, "{} bytes", sent.payload.len());
+    assert_eq!(*served.host.changes.lock().unwrap(), [(vec!["new".to_owned()], vec![id("w0007")])]);
+    let sets = served.host.sets.lock().unwrap();
+    assert_eq!((sets.len(), sets[1].len()), (2, 3000));
+}
+
+#[tokio::test]
+async fn what_changes_on_the_host_shows_in_the_answer_to_a_change_of_nothing() {
+    let served = serve().await;
+    let agreed = served.client.agree(&[wanted("a"), wanted("b")]).await.unwrap();
+    "late".clone_into(&mut served.host.message.lock().unwrap());
+    let agreed = served.client.amend(agreed, &[], &[]).await.unwrap().unwrap();
+    assert!(agreed.reports().values().all(|report| report.message == "late"));
+}
+
+#[tokio::test]
+async fn l06_a_host_that_doesnt_know_the_agreement_any_more_asks_for_the_whole_set() {
+    let served = serve().await;
+    let old = served.client.agree(&[wanted("a")]).await.unwrap();
+    served.client.agree(&[wanted("a"), wanted("b")]).await.unwrap();
+    assert!(served.client.amend(old, &[wanted("c")], &[]).await.unwrap().is_none());
+    assert_eq!(served.host.sets.lock().unwrap().len(), 2, "nothing was done");
+    assert_eq!(served.client.agree(&[wanted("c")]).await.unwrap().reports().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l06_after_a_change_that_was_cut_the_whole_set_is_asked_for() {
+    let served = serve().await;
+    let agreed = served.client.agree(&[wanted("a")]).await.unwrap();
+    let subject = subjects::extension(served.id, "sync");
+    served.client.amend(agreed, &[wanted(STUCK)], &[]).await.unwrap_err();
+    let reply = served.request(&subject, r#"{"round":"r","base":"any"}"#).await;
+    assert!(reply.contains("unknownBase"), "{reply}");
+}
+
+#[tokio::test]
+async fn a_change_that_makes_a_workload_too_large_stops_it_and_says_so() {
+    let served = serve().await;
+    let agreed = served.client.agree(&[wanted("a"), wanted("b")]).await.unwrap();
+    let mut large = wanted("a");
+    large.workload.components[0].resources.config.insert("blob".into(), "x".repeat(1 << 20));
+    let agreed = served.client.amend(agreed, &[large], &[]).await.unwrap().unwrap();
+    assert_eq!(agreed.reports()[&id("a")].reason, "TooLarge");
+    assert_eq!(served.host.sets.lock().unwrap()[1], [wanted("b")]);
+    let agreed = served.client.amend(agreed, &[wanted("a")], &[]).await.unwrap().unwrap();
+    assert_eq!(agreed.reports()[&id("a")].state, WorkloadState::Starting);
 }

@@ -7,6 +7,10 @@ pub(crate) mod names;
 pub(crate) mod permit;
 pub(crate) mod sockets;
 
+#[cfg(feature = "wasi-p3")]
+use std::collections::HashMap;
+#[cfg(feature = "wasi-p3")]
+use std::sync::Weak;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Semaphore;
@@ -44,11 +48,34 @@ pub(crate) struct Asker {
     request: Mutex<Option<RequestId>>,
     /// Sockets and connections it may still open; made at the first.
     open: OnceLock<Arc<Semaphore>>,
+    /// The permits of its TCP sockets of WASI 0.3, by their handles: the streams of a connection need them.
+    #[cfg(feature = "wasi-p3")]
+    sockets: Mutex<HashMap<u32, Weak<permit::Permit>>>,
 }
 
 impl Asker {
     pub(crate) fn new(component: Arc<Component>, request: Option<RequestId>) -> Arc<Asker> {
-        Arc::new(Asker { component, request: Mutex::new(request), open: OnceLock::new() })
+        Arc::new(Asker {
+            component,
+            request: Mutex::new(request),
+            open: OnceLock::new(),
+            #[cfg(feature = "wasi-p3")]
+            sockets: Mutex::default(),
+        })
+    }
+
+    /// Remembers the permit of a socket, as long as the socket or one of its streams holds it.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn holds(&self, socket: u32, permit: &Arc<permit::Permit>) {
+        let mut sockets = self.sockets.lock().expect("no panic while held");
+        sockets.retain(|_, held| held.strong_count() > 0);
+        sockets.insert(socket, Arc::downgrade(permit));
+    }
+
+    /// The permit of a socket that is open.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn permit_of(&self, socket: u32) -> Option<Arc<permit::Permit>> {
+        self.sockets.lock().expect("no panic while held").get(&socket).and_then(Weak::upgrade)
     }
 
     /// Says which request is served from now on.

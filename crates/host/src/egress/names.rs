@@ -1,37 +1,40 @@
 //! Name lookups: each name needs a grant of its own (`allowedIpNameLookups`), and what it resolves to is remembered, so that a
 //! socket to it can be granted by name.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use berth_model::grants::LOOPBACK_NAME;
-use wasmtime::component::{HasData, Linker, Resource};
-use wasmtime_wasi::p2::bindings::sockets::{ip_name_lookup as p2, network};
-use wasmtime_wasi::p2::{DynPollable, SocketError};
-use wasmtime_wasi::sockets::WasiSocketsCtxView;
+use tokio::task::JoinHandle;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::lookup::MAX_NAME_BYTES;
+use super::lookup::{MAX_NAME_BYTES, lookup};
 use super::sockets::Resolved;
 use super::{Asker, Denied};
 use crate::guest::Guest;
+use crate::invoke::guard::AbortOnDrop;
 
 /// Names that one guest may have resolved at once; more forget the oldest.
 const MAX_RESOLVED: usize = 256;
-/// Lookups of one store by WASI 0.2 that may run at once; they can't wait for each other.
+/// Lookups that one guest of WASI 0.2 may hold at once, those that ended among them.
 const MAX_OPEN: usize = 32;
 
 /// What one guest looked up.
 pub(crate) struct Lookups {
     asker: Arc<Asker>,
     resolved: Resolved,
-    /// Lookups of 0.2 that still run: the name by the stream's handle.
-    open: HashMap<u32, Arc<str>>,
+    /// Lookups of WASI 0.2 that the guest holds.
+    open: usize,
 }
 
 impl Lookups {
     pub(crate) fn new(asker: Arc<Asker>) -> Lookups {
-        Lookups { asker, resolved: Resolved::default(), open: HashMap::new() }
+        Lookups { asker, resolved: Resolved::default(), open: 0 }
     }
 
     pub(crate) fn asker(&self) -> &Arc<Asker> {
@@ -71,104 +74,131 @@ fn normal(name: &str) -> Arc<str> {
     name.trim_end_matches('.').to_ascii_lowercase().into()
 }
 
-struct Names;
-
-impl HasData for Names {
-    type Data<'a> = NamesView<'a>;
+/// A lookup of WASI 0.2: it runs by itself, and the guest takes its addresses one by one. Dropped, it is given up.
+struct AddressStream {
+    name: Arc<str>,
+    state: State,
 }
 
-struct NamesView<'a> {
-    sockets: WasiSocketsCtxView<'a>,
-    lookups: &'a mut Lookups,
+enum State {
+    Running {
+        task: JoinHandle<Option<Vec<IpAddr>>>,
+        _guard: AbortOnDrop,
+    },
+    /// None: it found nothing, or not in time.
+    Ended(Option<std::vec::IntoIter<IpAddr>>),
 }
 
-fn view(guest: &mut Guest) -> NamesView<'_> {
-    let (sockets, lookups) = guest.sockets_and_lookups();
-    NamesView { sockets, lookups }
+impl AddressStream {
+    fn start(asker: &Asker, name: Arc<str>) -> AddressStream {
+        let task = tokio::spawn(lookup(&asker.component, &name));
+        let _guard = AbortOnDrop::new(task.abort_handle());
+        AddressStream { name, state: State::Running { task, _guard } }
+    }
+
+    /// Whether it has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&mut Option<std::vec::IntoIter<IpAddr>>> {
+        if let State::Running { task, .. } = &mut self.state {
+            let found = std::task::ready!(Pin::new(task).poll(cx));
+            self.state = State::Ended(found.ok().flatten().map(Vec::into_iter));
+        }
+        match &mut self.state {
+            State::Ended(found) => Poll::Ready(found),
+            State::Running { .. } => Poll::Pending,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<IpAddr>, ErrorCode> {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Err(ErrorCode::WouldBlock),
+            Poll::Ready(None) => Err(ErrorCode::NameUnresolvable),
+            Poll::Ready(Some(found)) => Ok(found.next()),
+        }
+    }
 }
+
+#[async_trait::async_trait]
+impl Pollable for AddressStream {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| self.poll(cx).map(drop)).await;
+    }
+}
+
+// The stock implementation's lookups have neither a bound nor an end, and can't be given one from outside: this replaces it whole.
 
 pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    p2::add_to_linker::<Guest, Names>(linker, view)
+    let mut names = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
+    names.resource("resolve-address-stream", ResourceType::host::<AddressStream>(), |mut store, rep| {
+        let guest: &mut Guest = store.data_mut();
+        guest.table.delete(Resource::<AddressStream>::new_own(rep))?;
+        guest.lookups.open -= 1;
+        Ok(())
+    })?;
+    names.func_wrap("resolve-addresses", |mut store: StoreContextMut<'_, Guest>, (network, name): (Resource<Network>, String)| {
+        let guest = store.data_mut();
+        // Holding the network is the right to use it.
+        guest.table.get(&network)?;
+        Ok((resolve(guest, &name)?,))
+    })?;
+    names.func_wrap(
+        "[method]resolve-address-stream.resolve-next-address",
+        |mut store: StoreContextMut<'_, Guest>, (stream,): (Resource<AddressStream>,)| {
+            let guest = store.data_mut();
+            let stream = guest.table.get_mut(&stream)?;
+            let next = stream.next();
+            if let Ok(Some(ip)) = next {
+                remember(&guest.lookups.resolved, &stream.name, ip);
+            }
+            Ok((next.map(|ip| ip.map(IpAddress::from)),))
+        },
+    )?;
+    names.func_wrap(
+        "[method]resolve-address-stream.subscribe",
+        |mut store: StoreContextMut<'_, Guest>, (stream,): (Resource<AddressStream>,)| {
+            let pollable: Resource<DynPollable> = subscribe(&mut store.data_mut().table, stream)?;
+            Ok((pollable,))
+        },
+    )
 }
 
-impl p2::Host for NamesView<'_> {
-    fn resolve_addresses(
-        &mut self,
-        network: Resource<network::Network>,
-        name: String,
-    ) -> Result<Resource<p2::ResolveAddressStream>, SocketError> {
-        if name.len() > MAX_NAME_BYTES {
-            return Err(network::ErrorCode::InvalidArgument.into());
-        }
-        let normal = normal(&name);
-        if !self.lookups.granted(&normal) {
-            return Err(network::ErrorCode::AccessDenied.into());
-        }
-        if self.lookups.open.len() >= MAX_OPEN {
-            return Err(network::ErrorCode::TemporaryResolverFailure.into());
-        }
-        let stream = p2::Host::resolve_addresses(&mut self.sockets, network, name)?;
-        self.lookups.open.insert(stream.rep(), normal);
-        Ok(stream)
+fn resolve(guest: &mut Guest, name: &str) -> wasmtime::Result<Result<Resource<AddressStream>, ErrorCode>> {
+    if name.len() > MAX_NAME_BYTES {
+        return Ok(Err(ErrorCode::InvalidArgument));
     }
-}
-
-impl p2::HostResolveAddressStream for NamesView<'_> {
-    fn resolve_next_address(&mut self, stream: Resource<p2::ResolveAddressStream>) -> Result<Option<network::IpAddress>, SocketError> {
-        let name = self.lookups.open.get(&stream.rep()).cloned();
-        let address = p2::HostResolveAddressStream::resolve_next_address(&mut self.sockets, stream)?;
-        if let (Some(name), Some(address)) = (name, address) {
-            remember(&self.lookups.resolved, &name, ip_of(address));
-        }
-        Ok(address)
+    let name = normal(name);
+    if !guest.lookups.granted(&name) {
+        return Ok(Err(ErrorCode::AccessDenied));
     }
-
-    fn subscribe(&mut self, stream: Resource<p2::ResolveAddressStream>) -> wasmtime::Result<Resource<DynPollable>> {
-        p2::HostResolveAddressStream::subscribe(&mut self.sockets, stream)
+    if guest.lookups.open >= MAX_OPEN {
+        return Ok(Err(ErrorCode::TemporaryResolverFailure));
     }
-
-    fn drop(&mut self, stream: Resource<p2::ResolveAddressStream>) -> wasmtime::Result<()> {
-        self.lookups.open.remove(&stream.rep());
-        p2::HostResolveAddressStream::drop(&mut self.sockets, stream)
-    }
-}
-
-/// What the lookup interface asks of its sibling, unchanged.
-impl network::Host for NamesView<'_> {
-    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<network::ErrorCode> {
-        network::Host::convert_error_code(&mut self.sockets, error)
-    }
-
-    fn network_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<network::ErrorCode>> {
-        network::Host::network_error_code(&mut self.sockets, error)
-    }
-}
-
-impl network::HostNetwork for NamesView<'_> {
-    fn drop(&mut self, network: Resource<network::Network>) -> wasmtime::Result<()> {
-        network::HostNetwork::drop(&mut self.sockets, network)
-    }
-}
-
-fn ip_of(address: network::IpAddress) -> IpAddr {
-    match address {
-        network::IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        network::IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
-    }
+    let stream = guest.table.push(AddressStream::start(guest.lookups.asker(), name))?;
+    guest.lookups.open += 1;
+    Ok(Ok(stream))
 }
 
 #[cfg(feature = "wasi-p3")]
 mod p3 {
-    use wasmtime::component::{Accessor, Linker};
+    use wasmtime::component::{Accessor, HasData, Linker};
     use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{self, ErrorCode, Host, HostWithStore};
     use wasmtime_wasi::p3::bindings::sockets::types::IpAddress;
 
     use super::super::lookup::{MAX_NAME_BYTES, lookup};
-    use super::{Names, NamesView, normal, remember, view};
+    use super::{Lookups, normal, remember};
     use crate::guest::Guest;
 
+    struct Names;
+
+    impl HasData for Names {
+        type Data<'a> = NamesView<'a>;
+    }
+
+    struct NamesView<'a> {
+        lookups: &'a mut Lookups,
+    }
+
     pub(crate) fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-        ip_name_lookup::add_to_linker::<Guest, Names>(linker, view)
+        ip_name_lookup::add_to_linker::<Guest, Names>(linker, |guest| NamesView { lookups: &mut guest.lookups })
     }
 
     impl Host for NamesView<'_> {}
@@ -195,3 +225,31 @@ mod p3 {
 }
 #[cfg(feature = "wasi-p3")]
 pub(crate) use p3::link_p3;
+
+#[cfg(test)]
+mod tests {
+    use super::super::lookup::LOOKUP_TIMEOUT;
+    use super::super::lookup::tests::exhaust;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn l31_a_lookup_of_02_would_block_until_it_ends_in_time_and_gives_its_place_back_when_it_is_dropped() {
+        let (component, _logs) = crate::component::tests::component();
+        let asker = Asker::new(component.clone(), None);
+        let all = exhaust(&component);
+        let start = tokio::time::Instant::now();
+        let mut stream = AddressStream::start(&asker, normal("LocalHost."));
+        assert!(matches!(stream.next(), Err(ErrorCode::WouldBlock)));
+        stream.ready().await;
+        assert_eq!(start.elapsed(), LOOKUP_TIMEOUT);
+        assert!(matches!(stream.next(), Err(ErrorCode::NameUnresolvable)));
+
+        let waits = AddressStream::start(&asker, normal("localhost"));
+        tokio::task::yield_now().await;
+        drop((waits, all));
+        let mut next = AddressStream::start(&asker, normal("localhost"));
+        tokio::time::resume();
+        next.ready().await;
+        assert!(next.next().is_ok_and(|ip| ip.is_some_and(|ip| ip.is_loopback())));
+    }
+}

@@ -1,5 +1,5 @@
 //! How many sockets and connections guests may hold open: each store some, and all stores together a part of the files that the
-//! process may open, so that no guest takes the ingress its own.
+//! process may open, so that no guest takes the ingress its own. A permit lives as long as what it is for, in whatever part.
 
 use std::sync::{Arc, LazyLock};
 

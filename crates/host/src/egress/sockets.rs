@@ -1,8 +1,11 @@
 //! Sockets: a guest may connect where its grants lead, and bind nothing but the wildcard that connecting needs.
 //!
 //! WASI's context as guests have it allows no sockets at all. Each socket is made with a context of its own, whose check of addresses
-//! holds the socket's permit: the socket keeps the check for as long as it lives, and so the permit too. Of WASI 0.3, the streams of a
-//! connection may outlive their socket, uncounted; [`crate::guest`] bounds them.
+//! holds the socket's permit: the socket keeps the check for as long as it lives, and so the permit too. Of WASI 0.2 nothing outlives
+//! its socket; of WASI 0.3 the streams of a connection may, and each keeps the permit until it ends (see `streams`).
+
+#[cfg(feature = "wasi-p3")]
+mod streams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -29,26 +32,26 @@ enum NoSocket {
     TooMany,
 }
 
-/// The context for one new socket, which goes as far as the component's grants.
-fn context(asker: &Arc<Asker>, resolved: Resolved, protocol: Protocol) -> Result<WasiCtx, NoSocket> {
+/// The context for one new socket, which goes as far as the component's grants, and the permit that the socket will hold.
+fn context(asker: &Arc<Asker>, resolved: Resolved, protocol: Protocol) -> Result<(WasiCtx, Arc<Permit>), NoSocket> {
     let scheme = scheme(protocol);
     if !asker.component.grants.hosts.iter().any(|host| host.matches_scheme(scheme)) {
         let message = format!("{scheme} socket denied: add the address that it is to reach to the component's localResources.allowedHosts");
         asker.deny(Denied::Socket, &message);
         return Err(NoSocket::Denied);
     }
-    let permit = Permit::try_take(asker).ok_or(NoSocket::TooMany)?;
-    let asker = asker.clone();
+    let permit = Arc::new(Permit::try_take(asker).ok_or(NoSocket::TooMany)?);
+    let (asker, held) = (asker.clone(), permit.clone());
     let mut builder = WasiCtxBuilder::new();
     builder.allow_tcp(true).allow_udp(true).socket_addr_check(move |addr, usage| {
-        let _held_with_the_check = &permit;
+        let _held_with_the_check = &held;
         let allowed = decide(&asker.component.grants, &resolved.lock().expect("no panic while held"), addr, usage);
         if !allowed && tells(usage) {
             asker.deny(Denied::Socket, &denial(addr, usage));
         }
         Box::pin(std::future::ready(allowed))
     });
-    Ok(builder.build())
+    Ok((builder.build(), permit))
 }
 
 fn scheme(protocol: Protocol) -> &'static str {
@@ -90,8 +93,8 @@ pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut tcp = linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?;
     tcp.func_wrap("create-tcp-socket", |mut store, (family,): (IpAddressFamily,)| {
         let guest = parts(store.data_mut());
-        let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
-            Ok(wasi) => wasi,
+        let (mut wasi, _) = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
+            Ok(made) => made,
             Err(error) => return Ok((Err(p2_error(error)),)),
         };
         let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
@@ -101,8 +104,8 @@ pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     udp.func_wrap_async("create-udp-socket", |mut store, (family,): (IpAddressFamily,)| {
         Box::new(async move {
             let guest = parts(store.data_mut());
-            let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Udp) {
-                Ok(wasi) => wasi,
+            let (mut wasi, _) = match context(&guest.asker, guest.resolved, Protocol::Udp) {
+                Ok(made) => made,
                 Err(error) => return Ok((Err(p2_error(error)),)),
             };
             let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
@@ -125,25 +128,30 @@ mod p3 {
     use wasmtime_wasi::p3::bindings::sockets::types::{ErrorCode, HostTcpSocket, HostUdpSocket, IpAddressFamily};
     use wasmtime_wasi::sockets::WasiSocketsCtxView;
 
-    use super::{NoSocket, answer, context, parts};
+    use super::{NoSocket, answer, context, parts, streams};
     use crate::guest::Guest;
 
     pub(crate) fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         let mut types = linker.instance("wasi:sockets/types@0.3.0")?;
         types.func_wrap("[static]tcp-socket.create", |mut store, (family,): (IpAddressFamily,)| {
             let guest = parts(store.data_mut());
-            let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
-                Ok(wasi) => wasi,
+            let (mut wasi, permit) = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
+                Ok(made) => made,
                 Err(error) => return Ok((Err(p3_error(error)),)),
             };
             let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
-            answer(HostTcpSocket::create(&mut sockets, family))
+            let made = answer(HostTcpSocket::create(&mut sockets, family))?;
+            if let (Ok(socket),) = &made {
+                guest.asker.holds(socket.rep(), &permit);
+            }
+            Ok(made)
         })?;
+        streams::link(&mut types)?;
         types.func_wrap_async("[static]udp-socket.create", |mut store, (family,): (IpAddressFamily,)| {
             Box::new(async move {
                 let guest = parts(store.data_mut());
-                let mut wasi = match context(&guest.asker, guest.resolved, Protocol::Udp) {
-                    Ok(wasi) => wasi,
+                let (mut wasi, _) = match context(&guest.asker, guest.resolved, Protocol::Udp) {
+                    Ok(made) => made,
                     Err(error) => return Ok((Err(p3_error(error)),)),
                 };
                 let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };

@@ -1,4 +1,4 @@
-//! One request in the figures: counted in flight until its body is read, and counted once by how it ended.
+//! One request in the figures: counted once, by how it ended, when its answer's body was read or nobody reads it any more.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,6 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn new(metrics: &Arc<WorkloadMetrics>) -> Counted {
-        metrics.in_flight.inc();
         Counted { metrics: metrics.clone(), start: Instant::now(), ended: Ended::Cancelled }
     }
 
@@ -31,7 +30,6 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.metrics.in_flight.dec();
         self.metrics.ended(self.ended);
         // A refusal takes no time, and would make a busy workload look fast.
         if self.ended != Ended::Refused {

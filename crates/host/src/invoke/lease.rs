@@ -20,18 +20,31 @@ pub(crate) struct Leases {
 }
 
 struct State {
-    /// The deadline of each request, by its key.
-    deadlines: BTreeMap<u64, Instant>,
+    /// The requests in the instance, by their keys.
+    places: BTreeMap<u64, Place>,
     /// Requests that the instance was given.
     taken: u32,
     /// Takes no more, and is dropped when it is empty.
     doomed: bool,
 }
 
+/// What one request has.
+struct Place {
+    deadline: Instant,
+    /// Its slot. Kept here, not with its reader, who may take no notice of the deadline.
+    permit: Option<Permit>,
+}
+
+impl Place {
+    fn until(deadline: Instant) -> Place {
+        Place { deadline, permit: None }
+    }
+}
+
 impl Leases {
     /// The places of an instance that is made for a first request.
     pub(crate) fn first(deadline: Instant) -> (Arc<Leases>, Lease) {
-        let state = State { deadlines: BTreeMap::from([(1, deadline)]), taken: 1, doomed: false };
+        let state = State { places: BTreeMap::from([(1, Place::until(deadline))]), taken: 1, doomed: false };
         let leases = Arc::new(Leases { state: Mutex::new(state), stir: Notify::new() });
         let lease = Lease::new(&leases, 1, deadline);
         (leases, lease)
@@ -40,12 +53,12 @@ impl Leases {
     /// A place, if the bounds leave one.
     pub(crate) fn reserve(self: &Arc<Self>, bounds: &Bounds, deadline: Instant) -> Option<Lease> {
         let mut state = self.lock();
-        if state.doomed || state.deadlines.len() >= bounds.max_concurrency as usize || !bounds.allows(state.taken) {
+        if state.doomed || state.places.len() >= bounds.max_concurrency as usize || !bounds.allows(state.taken) {
             return None;
         }
         state.taken += 1;
         let key = u64::from(state.taken);
-        state.deadlines.insert(key, deadline);
+        state.places.insert(key, Place::until(deadline));
         Some(Lease::new(self, key, deadline))
     }
 
@@ -64,13 +77,14 @@ impl Leases {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().deadlines.is_empty()
+        self.lock().places.is_empty()
     }
 
     /// The first and the last deadline of the requests in the instance.
     pub(crate) fn deadlines(&self) -> Option<(Instant, Instant)> {
         let state = self.lock();
-        Some((*state.deadlines.values().min()?, *state.deadlines.values().max()?))
+        let deadlines = || state.places.values().map(|place| place.deadline);
+        Some((deadlines().min()?, deadlines().max()?))
     }
 
     /// Resolves when a place was given up, or the instance doomed.
@@ -86,11 +100,11 @@ impl Leases {
         }
     }
 
-    /// Gives up the places whose deadline passed: their calls and readers had their time.
+    /// Gives up the places whose deadline passed, and their slots: their calls and readers had their time.
     pub(crate) fn expire(&self) {
         let mut state = self.lock();
         let now = Instant::now();
-        state.deadlines.retain(|_, deadline| *deadline > now);
+        state.places.retain(|_, place| place.deadline > now);
         state.doomed = true;
     }
 
@@ -105,13 +119,12 @@ pub(crate) struct Lease {
     key: u64,
     deadline: Instant,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    permit: Option<Permit>,
     finished: bool,
 }
 
 impl Lease {
     fn new(leases: &Arc<Leases>, key: u64, deadline: Instant) -> Lease {
-        Lease { leases: leases.clone(), key, deadline, timer: None, permit: None, finished: false }
+        Lease { leases: leases.clone(), key, deadline, timer: None, finished: false }
     }
 
     /// What tells this request from the others in the instance.
@@ -121,13 +134,15 @@ impl Lease {
 
     /// Holds the request's slot as long as the place.
     pub(crate) fn hold(&mut self, permit: Option<Permit>) {
-        self.permit = permit;
+        if let Some(place) = self.leases.lock().places.get_mut(&self.key) {
+            place.permit = permit;
+        }
     }
 
     /// The request never began here: gives its slot back.
     pub(crate) fn unused(mut self) -> Option<Permit> {
         self.finished = true;
-        self.permit.take()
+        self.leases.lock().places.get_mut(&self.key).and_then(|place| place.permit.take())
     }
 
     /// The body was read to its end.
@@ -145,9 +160,10 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = self.leases.lock();
-        state.deadlines.remove(&self.key);
+        let place = state.places.remove(&self.key);
         state.doomed |= !self.finished;
         drop(state);
+        drop(place);
         self.leases.stir.notify_one();
     }
 }
@@ -156,6 +172,11 @@ impl Drop for Lease {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    use berth_model::limits::Effective;
+
+    use crate::admission::{Admission, HostSlots};
+    use crate::metrics::HostMetrics;
 
     const BOUNDS: Bounds = Bounds { keep: 1, max_calls: Some(3), max_concurrency: 2 };
 
@@ -182,10 +203,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn l30_a_place_ends_at_its_deadline_whoever_holds_it() {
-        let (leases, _held) = Leases::first(Instant::now() + Duration::from_millis(20));
+    async fn l30_a_place_ends_at_its_deadline_with_its_slot_whoever_holds_it() {
+        let slots = Arc::new(HostSlots::new(4));
+        let admission = Admission::new(slots.clone(), &Effective::default(), HostMetrics::default().workload("default", "test"));
+        let (leases, mut held) = Leases::first(Instant::now() + Duration::from_millis(20));
+        held.hold(admission.admit().await.ok());
+        assert_eq!(slots.in_use(), 1);
         leases.late().await;
         leases.expire();
         assert!(leases.is_empty() && leases.is_doomed());
+        assert_eq!(slots.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_slot_goes_with_its_place_or_back_to_a_request_that_never_began() {
+        let slots = Arc::new(HostSlots::new(4));
+        let admission = Admission::new(slots.clone(), &Effective::default(), HostMetrics::default().workload("default", "test"));
+        let (leases, mut first) = Leases::first(Instant::now() + Duration::from_secs(60));
+        first.hold(admission.admit().await.ok());
+        let back = first.unused();
+        assert!(back.is_some() && slots.in_use() == 1);
+        let mut second = leases.reserve(&BOUNDS, Instant::now() + Duration::from_secs(60)).unwrap();
+        second.hold(back);
+        second.finished();
+        assert_eq!(slots.in_use(), 0);
     }
 }

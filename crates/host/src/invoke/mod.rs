@@ -95,8 +95,8 @@ pub(crate) struct Job {
 pub(crate) async fn invoke(entry: &Arc<Entry>, job: Job) -> Result<http::Response<GuestBody>, Failure> {
     let id = job.id.clone();
     let result = match &entry.reuse {
-        Reuse::Off => spawned(|head, fate| fresh::run(entry.clone(), job, head, fate)).await,
-        Reuse::Serial(_) => spawned(|head, fate| serial::run(entry.clone(), job, head, fate)).await,
+        Reuse::Off => spawned(entry, |head, fate| fresh::run(entry.clone(), job, head, fate)).await,
+        Reuse::Serial(_) => spawned(entry, |head, fate| serial::run(entry.clone(), job, head, fate)).await,
         #[cfg(feature = "wasi-p3")]
         Reuse::Concurrent(workers) => workers.invoke(entry, job).await,
     };
@@ -108,13 +108,13 @@ pub(crate) async fn invoke(entry: &Arc<Entry>, job: Job) -> Result<http::Respons
 }
 
 /// Runs a guest as a task of this thread, and gathers its answer. The task ends with its caller, or by itself.
-async fn spawned<F>(run: impl FnOnce(Head, Fate) -> F) -> Result<http::Response<GuestBody>, Failure>
+async fn spawned<F>(entry: &Entry, run: impl FnOnce(Head, Fate) -> F) -> Result<http::Response<GuestBody>, Failure>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let (head, answer) = Head::new();
     let fate = Fate::default();
-    let task = tokio::spawn(turn::shared(run(head, fate.clone())));
+    let task = tokio::spawn(turn::shared(entry.component.clone(), run(head, fate.clone())));
     let guard = AbortOnDrop::new(task.abort_handle());
     let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();
     let body = GuestBody::gather(body, fate, Hold::task(guard)).await;

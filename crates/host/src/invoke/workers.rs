@@ -119,7 +119,7 @@ impl Workers {
             me: Arc::downgrade(&worker),
         };
         // tidy: allow(spawn): owned by the list and its callers: when these let go, so does the sender, and the worker ends
-        tokio::spawn(turn::shared(run.run(queue, entry.clone())));
+        tokio::spawn(turn::shared(entry.component.clone(), run.run(queue, entry.clone())));
         (worker, lease)
     }
 }

@@ -91,7 +91,12 @@ fn encode_requests(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMet
             requests.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.get(), None)?;
         }
     }
-    let mut latency = encoder.encode_descriptor("berth_request_seconds", "time from head to answer", None, MetricType::Histogram)?;
+    let mut latency = encoder.encode_descriptor(
+        "berth_request_seconds",
+        "time from a request's head to the end of its answer",
+        None,
+        MetricType::Histogram,
+    )?;
     for m in workloads {
         let (sum, count, buckets) = m.latency.sum_and_buckets();
         let labels = [("namespace", m.namespace.as_str()), ("workload", m.workload.as_str())];
@@ -127,7 +132,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMet
 fn encode_gauges(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMetrics>]) -> fmt::Result {
     type Read = fn(&WorkloadMetrics) -> i64;
     let gauges: [(&str, &str, Read); 3] = [
-        ("berth_requests_in_flight", "requests that run", |m| m.in_flight.get()),
+        ("berth_requests_in_flight", "requests that hold a slot", |m| m.in_flight.get()),
         ("berth_requests_queued", "requests that wait for a slot", |m| m.queued.get()),
         ("berth_workload_memory_bytes", "linear memory of the workload's instances", |m| m.memory_bytes.get()),
     ];

@@ -13,6 +13,9 @@ use crate::prepare::{HttpWorkload, Prepared};
 use crate::routes::Claimant;
 use crate::status::{State, Status, WantedWorkload};
 
+/// Reason of a workload that serves while another form of it is prepared.
+const UPDATING: &str = "Updating";
+
 /// One workload.
 pub(super) struct Item {
     /// Tells it from others that had or get its id.
@@ -87,11 +90,14 @@ impl Item {
         }
     }
 
-    /// Wants another form of it; the one that serves stays as it is.
+    /// Wants another form of it; the one that serves stays as it is, and says that it isn't the one that is wanted.
     pub(super) fn edit(&mut self, attempt: u64, wanted: WantedWorkload) {
         self.wanted = wanted;
         self.attempt = attempt;
-        if !self.has_form() {
+        if self.has_form() {
+            UPDATING.clone_into(&mut self.reason);
+            "the new version is being prepared".clone_into(&mut self.message);
+        } else {
             self.state = State::Starting;
             self.reason.clear();
             self.message.clear();

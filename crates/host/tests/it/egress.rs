@@ -136,6 +136,18 @@ async fn l44_a_name_longer_than_any_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn l31_an_instance_looks_names_up_as_often_as_it_likes() {
+    let bench = Bench::start();
+    for guest in ["p2", "p3"] {
+        bench.run(reused(granted(workload(guest, guest, &[guest]), &[], &["*"]), Reuse { pool_size: 1, ..Reuse::default() })).await;
+        for _ in 0..100 {
+            let answer = bench.get_from(guest, "/resolve?name=localhost").await;
+            assert_eq!(answer.status, StatusCode::OK, "{guest}: a lookup that ended gives its place back: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn l39_a_denial_carries_the_request_that_it_happened_in() {
     let bench = Bench::start();
     let (addr, server) = server().await;
@@ -167,6 +179,23 @@ async fn l31_an_instance_connects_as_often_as_it_likes_if_it_closes_what_it_open
             }
         }
     }
+    server.abort();
+}
+
+/// WASI 0.2 lets no socket go before its streams.
+#[tokio::test]
+async fn l31_the_streams_of_a_connection_count_as_long_as_they_live_also_without_their_socket() {
+    let bench = Bench::start();
+    let (addr, server) = server().await;
+    let one = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 0 };
+    bench.run(reused(granted(workload("p3", "p3", &["p3"]), &[&addr.to_string()], &[]), one)).await;
+    let streams = async |n: u32, more: &str| bench.get_from("p3", &format!("/streams?addr={addr}&n={n}{more}")).await;
+    let closed = streams(200, "").await;
+    assert_eq!(closed.status, StatusCode::OK, "each gives its place back: {}", closed.body);
+    let kept = streams(64, "&keep=1").await;
+    assert_eq!(kept.status, StatusCode::OK, "{}", kept.body);
+    let too_many = streams(65, "&keep=1").await;
+    assert!(too_many.status == StatusCode::BAD_GATEWAY && too_many.body.contains("too many sockets"), "{}", too_many.body);
     server.abort();
 }
 

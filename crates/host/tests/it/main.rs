@@ -11,4 +11,6 @@ mod logs;
 mod neighbours;
 mod requests;
 mod reuse;
+mod swaps;
+mod traces;
 mod workloads;

@@ -46,9 +46,9 @@ async fn l30_l31_l44_bad_neighbours_move_a_good_ones_p99_by_no_more_than_their_t
         let beside = p99(&bench).await;
         stop.cancel();
         let _ = within(load).await;
-        // A guest that computes has a tick of 10 ms between two steps of the good one (20 ms seen); the rest is room for a
-        // machine that is busy with other tests.
-        assert!(beside < alone * 3 + Duration::from_millis(150), "{path}: p99 {beside:?} beside it, {alone:?} alone");
+        // A guest that computes has a tick of 1 ms between two steps of the good one; the rest is room for a machine that does other
+        // things too, and a fifth of what plain yields give.
+        assert!(beside < alone * 3 + Duration::from_millis(100), "{path}: p99 {beside:?} beside it, {alone:?} alone");
         bench.eventually("the bad one is done", || bench.metric("berth_requests_in_flight", "bad") == 0.0).await;
     }
 }

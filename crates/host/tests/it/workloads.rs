@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use berth_host::{State, Status, WantedWorkload};
 use berth_model::image::ImageRef;
 use http::StatusCode;
-use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Bench, count_answers, wanted, within, workload, workload_of};
+use crate::harness::{Bench, wanted, within, workload, workload_of};
 
 async fn refused(bench: &Bench, image: &Path) -> (String, String) {
     let status = bench.host.start_workload(wanted(workload_of("bad", ImageRef::File(image.to_owned()), &[]))).await;
@@ -42,6 +41,26 @@ async fn a_file_that_is_no_http_component_is_refused_by_what_it_is() {
     assert!(reason == "NoHttpExport" && message.contains("wasi:cli/run"), "{message}");
     let (reason, message) = refused(&bench, &berth_testkit::guests::path("p2-missing-import")).await;
     assert!(reason == "MissingImport" && message.contains("acme:widgets/store@1.2.0"), "{message}");
+    assert!(message.contains("wasi:http") && message.contains("doesn't link the components of a workload"), "{message}");
+}
+
+#[tokio::test]
+async fn l31_a_table_that_begins_larger_than_the_hosts_largest_is_refused_with_the_flag_that_allows_it() {
+    // A component of one core module of one table: 30,000 elements, in LEB128.
+    let module = [b"\0asm\x01\0\0\0".as_slice(), &[4, 6, 1, 0x70, 0, 0xb0, 0xea, 0x01]].concat();
+    let size = u8::try_from(module.len()).unwrap();
+    let component = [b"\0asm\x0d\0\x01\0".as_slice(), &[1, size], &module].concat();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("table.wasm");
+    std::fs::write(&file, component).unwrap();
+    let bench = Bench::with(|config| config.limits.table_elements = 10);
+    let (reason, message) = refused(&bench, &file).await;
+    assert_eq!(reason, "TableLimit", "{message}");
+    for words in ["30000 elements", "largest is 20000", "--table-elements 30000"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let bench = Bench::with(|config| config.limits.table_elements = 30_000);
+    assert_eq!(refused(&bench, &file).await.0, "NoHttpExport", "the flag helps");
 }
 
 #[tokio::test]
@@ -165,36 +184,6 @@ fn missing(name: &str, domains: &[&str]) -> WantedWorkload {
     wanted(workload_of(name, ImageRef::File("/nowhere/missing.wasm".into()), domains))
 }
 
-/// On several threads, as a drain could begin before the routes are there only on another one.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l08_a_rolling_update_under_load_refuses_nobody() {
-    let bench = Bench::start();
-    let replica = |name: &str| {
-        let mut replica = wanted(workload(name, "p2-hello", &["r"]));
-        replica.owner = "default/r".into();
-        replica
-    };
-    let ready = |names: [&str; 2]| {
-        let statuses = bench.host.statuses();
-        statuses.len() == 2 && statuses.iter().zip(names).all(|(status, name)| status.ready && status.name == name)
-    };
-    bench.host.set_wanted(vec![replica("r0"), replica("r1")]);
-    bench.eventually("both replicas serve", || ready(["r0", "r1"])).await;
-    let stop = CancellationToken::new();
-    let roll = async {
-        for _ in 0..10 {
-            for (pair, rest) in [(["r1", "r2"], "r1"), (["r0", "r1"], "r1")] {
-                bench.host.set_wanted(vec![replica(rest)]);
-                bench.host.set_wanted(pair.map(replica).into());
-                bench.eventually("the next replica serves", || ready(pair)).await;
-            }
-        }
-        stop.cancel();
-    };
-    let (answers, ()) = tokio::join!(count_answers(bench.host.http_addr(), "r", "/", 8, stop.clone()), roll);
-    assert_eq!(answers.keys().collect::<Vec<_>>(), [&200], "{answers:?}");
-}
-
 #[tokio::test]
 async fn l12_an_edit_of_domains_takes_effect_with_its_image_or_not_at_all() {
     let bench = Bench::start();
@@ -283,7 +272,8 @@ async fn l44_a_workload_applied_again_under_its_name_keeps_its_log_when_the_old_
     assert_eq!(bench.metric("berth_requests_total", r#"workload="w",ended="2xx""#), 2.0);
     bench.host.set_wanted(Vec::new());
     bench.eventually("both are gone", || bench.host.statuses().is_empty()).await;
-    assert!(bench.host.figures().is_empty() && bench.host.logs().tail("default", None, 100).is_empty());
+    assert!(bench.host.figures().is_empty());
+    assert!(!bench.host.logs().tail("default", Some("w"), 100).is_empty(), "the last lines stay for who asks why");
 }
 
 #[tokio::test]
@@ -317,6 +307,21 @@ async fn l34_an_edit_cuts_the_requests_of_the_old_form_after_the_grace_period() 
     let (slow, ()) = tokio::join!(slow, edit);
     assert!(slow.status.is_server_error(), "{slow:?}");
     assert_eq!(bench.get("/").await.headers["x-guest"], "p3");
+}
+
+#[tokio::test]
+async fn l05_why_a_workload_failed_is_in_its_log_also_when_it_is_gone() {
+    let bench = Bench::start();
+    bench.host.set_wanted(vec![missing("w-1", &[])]);
+    bench.eventually("it failed", || only(&bench).is_some_and(|s| s.state == State::Error)).await;
+    bench.host.set_wanted(Vec::new());
+    bench.eventually("it is gone", || only(&bench).is_none()).await;
+    let status = bench.host.start_workload(missing("w-2", &[])).await;
+    assert_eq!(status.state, State::Error);
+    for name in ["w-1", "w-2", "w"] {
+        let lines = bench.host.logs().tail("default", Some(name), 100);
+        assert!(lines.iter().any(|line| line.text.contains("/nowhere/missing.wasm")), "{name}: {lines:?}");
+    }
 }
 
 #[tokio::test]

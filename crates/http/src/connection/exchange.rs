@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::pulse::Pulse;
+use super::streams;
 use crate::service::{BoxError, Connection, Service};
 
 /// What all exchanges of one connection share.
@@ -38,6 +39,7 @@ impl<S: Service> Exchange<S> {
                 in_flight.exchange.service.call(request, &in_flight.exchange.connection).await.map(Some)
             };
             in_flight.answered = true;
+            streams::offered();
             Ok(response.map(|body| Answer { body, in_flight }))
         }
     }
@@ -76,10 +78,16 @@ impl<S: Service> Body for Answer<S> {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().body.as_pin_mut() {
+        let frame = match self.project().body.as_pin_mut() {
             Some(body) => body.poll_frame(cx).map_err(Into::into),
             None => Poll::Ready(None),
+        };
+        if frame.is_ready() {
+            streams::offered()
+        } else {
+            streams::awaited()
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

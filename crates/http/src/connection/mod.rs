@@ -8,6 +8,7 @@ mod exchange;
 mod io;
 mod pulse;
 mod sniff;
+mod streams;
 mod tether;
 
 use std::future::poll_fn;
@@ -34,6 +35,7 @@ use self::exchange::Exchange;
 use self::io::{Io, Transport};
 use self::pulse::{Expiry, Pulse, Rules};
 use self::sniff::{Sniffed, sniff};
+use self::streams::Streams;
 use self::tether::CutOnDrop;
 use crate::config::ServerLimits;
 use crate::service::{Connection, Service};
@@ -74,22 +76,12 @@ pub(crate) struct Stage<S> {
     pub(crate) draining: CancellationToken,
 }
 
-/// Runs HTTP/2 streams as tasks of the connection's own thread. Each ends with its connection.
-#[derive(Clone)]
-struct Streams(TaskTracker);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        self.0.spawn(stream);
-    }
-}
-
 impl<S: Service> Stage<S> {
     pub(crate) fn new(service: Arc<S>, shared: Arc<Shared>, local: SocketAddr, tls: Option<TlsAcceptor>, streams: TaskTracker) -> Self {
         let limits = &shared.limits;
         Self {
             http1: http1_builder(limits),
-            http2: http2_builder(limits, Streams(streams)),
+            http2: http2_builder(limits, Streams::new(streams, limits.write_stall_timeout)),
             http1_rules: Rules::http1(limits),
             http2_rules: Rules::http2(limits),
             service,

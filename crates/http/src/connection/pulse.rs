@@ -13,7 +13,7 @@ use super::tether::Tether;
 use crate::config::ServerLimits;
 
 /// No deadline is taken as later than this: 30 days.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// No deadline is checked more often.
 const SHORTEST: Duration = Duration::from_millis(10);
 

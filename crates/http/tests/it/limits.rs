@@ -146,6 +146,21 @@ async fn a_client_that_takes_nothing_of_its_response_is_cut_l31() {
 }
 
 #[tokio::test]
+async fn an_http2_client_that_takes_nothing_of_one_response_loses_that_one_alone_l31() {
+    let site = limited(ServerLimits { write_stall_timeout: Duration::from_millis(300), ..ServerLimits::default() });
+    let mut client = crate::support::Client::http2_with(site.connect().await, Some(0)).await;
+    let waits = client.begin("/wait");
+    for (cut, path) in [(1, "/flood"), (2, "/short")] {
+        let answer = within(client.begin(path)).await.expect("its head needs no room");
+        crate::support::reaches(&site.behaviour.bodies_over, cut).await;
+        assert!(within(http_body_util::BodyExt::collect(answer.into_body())).await.is_err(), "{path}: it isn't whole");
+    }
+    site.behaviour.released.send_replace(true);
+    assert_eq!(within(waits).await.expect("a response that nobody was ready to send takes its time").status(), StatusCode::OK);
+    assert_eq!(site.running.figures().open, 1);
+}
+
+#[tokio::test]
 async fn a_client_that_only_cancels_requests_is_cut() {
     let site = limited(ServerLimits { http2_max_cancelled_streams: 5, ..ServerLimits::default() });
     let mut client = site.http2().await;

@@ -35,6 +35,8 @@ pub(crate) struct Behaviour {
     pub(crate) began: watch::Sender<usize>,
     /// Requests for `/wait` that are over, answered or dropped.
     pub(crate) over: watch::Sender<usize>,
+    /// Bodies of `/flood` and `/short` that are over.
+    pub(crate) bodies_over: watch::Sender<usize>,
     /// Upgraded connections that ended.
     pub(crate) upgrades_over: watch::Sender<usize>,
     /// Lets requests for `/wait` go on.
@@ -47,6 +49,15 @@ struct Over<'a>(&'a watch::Sender<usize>);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|over| *over += 1);
+    }
+}
+
+/// Counts a body when dropped.
+struct BodyOver(Arc<Behaviour>);
+
+impl Drop for BodyOver {
+    fn drop(&mut self) {
+        self.0.bodies_over.send_modify(|over| *over += 1);
     }
 }
 
@@ -89,9 +100,14 @@ impl Service for Paths {
                 let _ = self.0.released.subscribe().wait_for(|released| *released).await;
                 Response::new(full("waited"))
             }
-            "/flood" => {
-                let frames = futures::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024]))));
-                Response::new(StreamBody::new(frames).boxed_unsync())
+            path @ ("/flood" | "/short") => {
+                let over = BodyOver(Arc::clone(&self.0));
+                let frames = futures::stream::repeat_with(move || {
+                    let _with_the_body = &over;
+                    Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))
+                });
+                let count = if path == "/short" { 1 } else { usize::MAX };
+                Response::new(StreamBody::new(futures::StreamExt::take(frames, count)).boxed_unsync())
             }
             "/upgrade" => {
                 let behaviour = Arc::clone(&self.0);
@@ -213,7 +229,14 @@ impl Client {
     }
 
     pub(crate) async fn http2(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        let (sender, driver) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(io))).await.expect("HTTP/2");
+        Self::http2_with(io, None).await
+    }
+
+    /// `window`: bytes of a response that the server may send before they are asked for; none is the protocol's default.
+    pub(crate) async fn http2_with(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, window: Option<u32>) -> Self {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, driver) = within(builder.handshake(TokioIo::new(io))).await.expect("HTTP/2");
         let mut connection = JoinSet::new();
         connection.spawn(driver);
         Self { sender: Sender::Http2(sender), connection }

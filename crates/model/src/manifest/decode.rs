@@ -1,4 +1,4 @@
-//! Decodes nodes into the resource types, collecting unknown fields with their places.
+//! Decodes nodes into the resource types, collecting every fault and every unknown field with its place.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,26 +7,45 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::MAX_PROBLEMS;
+use super::blank::{Blank, Blanks, Spot};
 use super::node::{Entry, Node, Value};
 use crate::path::Path;
 use crate::suggest::hint;
 use crate::text::quote;
 
-/// A field that the type doesn't have.
-pub(super) struct Unknown {
+/// Something that is wrong, and where.
+pub(super) struct Found {
     pub(super) field: String,
+    /// Line in the document, counted from 1; 0 when unknown.
     pub(super) line: u64,
     pub(super) message: String,
 }
 
-/// Reads `node`, which stands at `path`, as a `T`. Fields that `T`'s structs don't have are passed over; with `unknown` they
-/// are collected there.
-pub(super) fn decode<'de, T: de::Deserialize<'de>>(
-    node: &'de Node,
-    path: &Path<'_>,
-    unknown: Option<&RefCell<Vec<Unknown>>>,
-) -> Result<T, Fault> {
-    T::deserialize(Decoder { node, path, unknown }).map_err(|fault| fault.at(path, node.line))
+/// Reads `node`, which stands at `path`, as a `T`, and finds all that is wrong with it, in the order of the text. Fields that `T`'s structs
+/// don't have are wrong too when `strict`, and passed over otherwise. With something wrong, the value has blanks, or there is none.
+pub(super) fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node, path: &Path<'_>, strict: bool) -> (Option<T>, Vec<Found>) {
+    let mut blanks = Blanks::default();
+    let mut faults = Vec::new();
+    loop {
+        let unknown = RefCell::new(Vec::new());
+        let scope = Scope { unknown: strict.then_some(&unknown), blanks: &blanks };
+        let decoded = T::deserialize(Decoder { node, path, scope }).map_err(|fault| fault.at(path, node, node.line));
+        let value = match decoded {
+            Ok(value) => Some(value),
+            Err(Fault { message, place, .. }) => {
+                let (field, line, spot) = place.unwrap_or_else(|| (path.to_string(), node.line, Spot::of(node)));
+                faults.push(Found { field, line, message });
+                if faults.len() <= MAX_PROBLEMS && spot != Spot::of(node) && blanks.note(spot) {
+                    continue;
+                }
+                None
+            }
+        };
+        faults.append(&mut unknown.into_inner());
+        faults.sort_by_key(|found| found.line);
+        return (value, faults);
+    }
 }
 
 /// What to say about a field named `key` where only `known` ones exist.
@@ -44,9 +63,9 @@ pub(super) fn unknown_field<'a>(key: &str, known: impl IntoIterator<Item = &'a s
 /// Why a node isn't a `T`.
 #[derive(Debug)]
 pub(super) struct Fault {
-    pub(super) message: String,
-    /// The field and its line; set where the fault is found.
-    pub(super) place: Option<(String, u64)>,
+    message: String,
+    /// The field, its line and its spot; set where the fault is found.
+    place: Option<(String, u64, Spot)>,
     /// A field of the place that is missing.
     missing: Option<&'static str>,
 }
@@ -57,13 +76,12 @@ impl Fault {
     }
 
     /// Gives the fault its place, unless one further in did.
-    fn at(mut self, path: &Path<'_>, line: u64) -> Fault {
+    fn at(mut self, path: &Path<'_>, node: &Node, line: u64) -> Fault {
         if self.place.is_none() {
-            let field = match self.missing {
-                Some(name) => path.field(name).to_string(),
-                None => path.to_string(),
-            };
-            self.place = Some((field, line));
+            self.place = Some(match self.missing {
+                Some(name) => (path.field(name).to_string(), line, Spot::missing(node, name)),
+                None => (path.to_string(), line, Spot::of(node)),
+            });
         }
         self
     }
@@ -85,7 +103,8 @@ impl de::Error for Fault {
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Fault {
         let rule = match expected.to_string().as_str() {
             "u32" => format!("a whole number from 0 to {}", u32::MAX),
-            "i32" => format!("a whole number from {} to {}", i32::MIN, i32::MAX),
+            // No field of a manifest may be negative.
+            "i32" => format!("a whole number from 0 to {}", i32::MAX),
             "i64" => format!("a whole number from {} to {}", i64::MIN, i64::MAX),
             other => other.to_owned(),
         };
@@ -103,10 +122,18 @@ impl de::Error for Fault {
     }
 }
 
+/// What all of one reading shares.
+#[derive(Clone, Copy)]
+struct Scope<'p> {
+    /// Where unknown fields are noted; `None`: nowhere.
+    unknown: Option<&'p RefCell<Vec<Found>>>,
+    blanks: &'p Blanks,
+}
+
 struct Decoder<'de, 'p> {
     node: &'de Node,
     path: &'p Path<'p>,
-    unknown: Option<&'p RefCell<Vec<Unknown>>>,
+    scope: Scope<'p>,
 }
 
 impl<'de> Decoder<'de, '_> {
@@ -195,14 +222,14 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::List(nodes) => visitor.visit_seq(Elements { nodes, next: 0, path: self.path, unknown: self.unknown }),
+            Value::List(nodes) => visitor.visit_seq(Elements { nodes, next: 0, path: self.path, scope: self.scope }),
             _ => Err(self.must_be("a list")),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let entries = self.map()?;
-        visitor.visit_map(Fields { entries, known: None, value: None, path: self.path, unknown: self.unknown })
+        visitor.visit_map(Fields { entries, known: None, missing: Vec::new(), value: None, path: self.path, scope: self.scope })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -212,15 +239,16 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let entries = self.map()?;
-        if let Some(unknown) = self.unknown {
+        if let Some(unknown) = self.scope.unknown {
             let strange = entries.iter().filter(|entry| !fields.contains(&entry.key.as_str()));
-            unknown.borrow_mut().extend(strange.map(|entry| Unknown {
+            unknown.borrow_mut().extend(strange.map(|entry| Found {
                 field: self.path.field(&entry.key).to_string(),
                 line: entry.line,
                 message: unknown_field(&entry.key, fields.iter().copied()),
             }));
         }
-        visitor.visit_map(Fields { entries, known: Some(fields), value: None, path: self.path, unknown: self.unknown })
+        let missing = self.scope.blanks.missing(self.node, fields);
+        visitor.visit_map(Fields { entries, known: Some(fields), missing, value: None, path: self.path, scope: self.scope })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -251,7 +279,7 @@ struct Elements<'de, 'p> {
     nodes: &'de [Node],
     next: usize,
     path: &'p Path<'p>,
-    unknown: Option<&'p RefCell<Vec<Unknown>>>,
+    scope: Scope<'p>,
 }
 
 impl<'de> SeqAccess<'de> for Elements<'de, '_> {
@@ -261,7 +289,10 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
         let Some(node) = self.nodes.get(self.next) else { return Ok(None) };
         let path = self.path.index(self.next);
         self.next += 1;
-        seed.deserialize(Decoder { node, path: &path, unknown: self.unknown }).map(Some).map_err(|fault| fault.at(&path, node.line))
+        if self.scope.blanks.is_blank(node) {
+            return seed.deserialize(Blank).map(Some);
+        }
+        seed.deserialize(Decoder { node, path: &path, scope: self.scope }).map(Some).map_err(|fault| fault.at(&path, node, node.line))
     }
 }
 
@@ -269,9 +300,12 @@ struct Fields<'de, 'p> {
     entries: &'de [Entry],
     /// A struct's fields: others are passed over, and so is null, which Kubernetes takes for absent. `None` for a map.
     known: Option<&'static [&'static str]>,
+    /// Fields that aren't there and are read as blanks.
+    missing: Vec<&'static str>,
+    /// The entry whose key was read last; `None`: a blank.
     value: Option<&'de Entry>,
     path: &'p Path<'p>,
-    unknown: Option<&'p RefCell<Vec<Unknown>>>,
+    scope: Scope<'p>,
 }
 
 impl<'de> MapAccess<'de> for Fields<'de, '_> {
@@ -287,13 +321,18 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
             let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
             return seed.deserialize(key).map(Some);
         }
-        Ok(None)
+        let Some(name) = self.missing.pop() else { return Ok(None) };
+        self.value = None;
+        let key: StrDeserializer<'_, Fault> = name.into_deserializer();
+        seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let entry = self.value.take().expect("serde asks for a value only after its key");
+        let Some(entry) = self.value.take().filter(|entry| !self.scope.blanks.is_blank(&entry.value)) else {
+            return seed.deserialize(Blank);
+        };
         let path = self.path.field(&entry.key);
-        let decoder = Decoder { node: &entry.value, path: &path, unknown: self.unknown };
-        seed.deserialize(decoder).map_err(|fault| fault.at(&path, entry.line))
+        let decoder = Decoder { node: &entry.value, path: &path, scope: self.scope };
+        seed.deserialize(decoder).map_err(|fault| fault.at(&path, &entry.value, entry.line))
     }
 }

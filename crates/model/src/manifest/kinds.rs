@@ -1,12 +1,10 @@
 //! What a document is: a resource, a list of them, or something that Berth doesn't serve.
 
-use std::cell::RefCell;
-
 use serde::de::DeserializeOwned;
 
-use super::decode::{self, unknown_field};
+use super::decode::{self, Found, unknown_field};
 use super::node::{Entry, Node, Value};
-use super::{Document, Place, Problems};
+use super::{Document, Place, Problems, Taken};
 use crate::path::Path;
 use crate::resource::{API_VERSION, ConfigMap, GROUP, HostFields, Kind, Object, ObjectMeta, Resource};
 use crate::suggest::{closest, hint};
@@ -35,7 +33,7 @@ const METADATA_FIELDS: [&str; 15] = [
 const HOST_FIELDS: [&str; 4] = ["hostId", "hostname", "httpPort", "environment"];
 
 /// Decodes a document, or each item of a list.
-pub(super) fn decode(node: &Node, place: &Place, documents: &mut Vec<Document>, problems: &mut Problems) {
+pub(super) fn decode(node: &Node, place: &Place, documents: &mut Vec<Taken>, problems: &mut Problems) {
     Reader { place, problems }.any(node, &Path::Root, documents);
 }
 
@@ -49,7 +47,12 @@ impl Reader<'_> {
         self.problems.add(self.place.problem(field.to_string(), line, message.into()));
     }
 
-    fn any(&mut self, node: &Node, path: &Path<'_>, documents: &mut Vec<Document>) {
+    /// The line of the whole text at which a node begins; 0 when unknown.
+    fn line(&self, node: &Node) -> u64 {
+        self.place.line(node.line)
+    }
+
+    fn any(&mut self, node: &Node, path: &Path<'_>, documents: &mut Vec<Taken>) {
         if !matches!(node.value, Value::Map(_)) {
             let message = format!("must be a map with `apiVersion`, `kind` and `metadata`, but is {}", node.describe());
             return self.problem(path, node.line, message);
@@ -63,11 +66,13 @@ impl Reader<'_> {
         let (Some(api_version), Some(kind)) = (api_version, kind) else { return };
         match served(api_version, kind) {
             Ok(Some(kind)) => {
-                documents.extend(self.resource(kind, node, path).map(|resource| Document::Resource(Box::new(resource))));
+                let resource = self.resource(kind, node, path).map(|resource| Document::Resource(Box::new(resource)));
+                documents.extend(resource.map(|document| Taken { document, number: self.place.document, line: self.line(node) }));
             }
             Ok(None) => {
                 let name = node.get("metadata").and_then(|metadata| metadata.value.text("name")).unwrap_or_default();
-                documents.push(Document::Skipped { api_version: api_version.into(), kind: kind.into(), name: name.into() });
+                let document = Document::Skipped { api_version: api_version.into(), kind: kind.into(), name: name.into() };
+                documents.push(Taken { document, number: self.place.document, line: self.line(node) });
             }
             Err((field, message)) => {
                 let line = node.get(field).map_or(node.line, |entry| entry.line);
@@ -76,7 +81,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self, node: &Node, path: &Path<'_>, documents: &mut Vec<Document>) {
+    fn list(&mut self, node: &Node, path: &Path<'_>, documents: &mut Vec<Taken>) {
         let path = path.field("items");
         match node.get("items").map(|entry| &entry.value) {
             Some(Node { value: Value::List(items), .. }) => {
@@ -149,19 +154,17 @@ impl Reader<'_> {
         };
         let path = path.field("metadata");
         self.check_known(&entry.value, &path, &METADATA_FIELDS);
-        let metadata: ObjectMeta = match decode::decode(&entry.value, &path, None) {
-            Ok(metadata) => metadata,
-            Err(fault) => {
-                self.fault(fault);
-                return None;
-            }
-        };
-        if metadata.name.is_empty() {
+        let (metadata, found) = decode::decode::<ObjectMeta>(&entry.value, &path, false);
+        let name = path.field("name").to_string();
+        let name_is_wrong = found.iter().any(|found| found.field == name);
+        self.all(found);
+        let metadata = metadata?;
+        if metadata.name.is_empty() && !name_is_wrong {
             let message = match entry.value.get("generateName") {
                 Some(_) => format!("is missing: names aren't generated, so give the {kind} one"),
                 None => format!("is missing: the {kind} needs one"),
             };
-            self.problem(path.field("name"), entry.line, message);
+            self.problem(name, entry.line, message);
         }
         Some(metadata)
     }
@@ -184,22 +187,22 @@ impl Reader<'_> {
             self.problem(path.field("hostId"), node.line, "is missing");
             return None;
         }
-        decode::decode(&fields, path, None).map_err(|fault| self.fault(fault)).ok()
+        let (fields, found) = decode::decode(&fields, path, false);
+        self.all(found);
+        fields
     }
 
     /// A part of the object in which every field must be known.
     fn part<T: DeserializeOwned>(&mut self, entry: &Entry, parent: &Path<'_>) -> Option<T> {
-        let unknown = RefCell::new(Vec::new());
-        let result = decode::decode(&entry.value, &parent.field(&entry.key), Some(&unknown));
-        for found in unknown.into_inner() {
-            self.problem(found.field, found.line, found.message);
-        }
-        result.map_err(|fault| self.fault(fault)).ok()
+        let (part, found) = decode::decode(&entry.value, &parent.field(&entry.key), true);
+        self.all(found);
+        part
     }
 
-    fn fault(&mut self, fault: decode::Fault) {
-        let (field, line) = fault.place.unwrap_or_default();
-        self.problem(field, line, fault.message);
+    fn all(&mut self, found: Vec<Found>) {
+        for Found { field, line, message } in found {
+            self.problem(field, line, message);
+        }
     }
 }
 

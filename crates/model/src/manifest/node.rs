@@ -4,9 +4,14 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
 
 use super::MAX_DEPTH;
 use crate::text::quote;
+
+/// Most values of one document. A list of a few hundred workloads has some ten thousand; aliases may not multiply what a text of the
+/// greatest length could say without them.
+const MAX_NODES: usize = 500_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -82,9 +87,6 @@ pub(super) struct ReadError {
 
 /// Reads one document of YAML or JSON; an empty one is null.
 pub(super) fn read(text: &str) -> Result<Node, ReadError> {
-    // A list of a few hundred workloads has some ten thousand nodes; aliases may not multiply what a text of the greatest
-    // length could say without them.
-    const MAX_NODES: usize = 500_000;
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES, max_events: 4 * MAX_NODES, max_documents: 2 },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_NODES },
@@ -114,13 +116,24 @@ fn explain(error: &serde_saphyr::Error) -> ReadError {
     let line = error.location().map_or(0, |location| location.line());
     let message = match innermost(error) {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{}` stands twice in one map", quote(key)),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
         Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
-            format!("it is nested too deeply or too large; a manifest may nest {MAX_DEPTH} deep")
+            format!(
+                "it has more than {MAX_NODES} values, those that aliases (`*name`) repeat counted each time; split it into several documents"
+            )
         }
         // Without its own place, which counts lines from the start of this document.
-        other => format!("it can't be read as YAML: {}", one_line(&UserMessageFormatter.format_message(other))),
+        other => match one_line(&UserMessageFormatter.format_message(other)) {
+            // The scanner has a bound of its own, beyond ours.
+            text if text.contains("recursion limit") => too_deep(),
+            text => format!("it can't be read as YAML: {text}"),
+        },
     };
     ReadError { line, message }
+}
+
+fn too_deep() -> String {
+    format!("lists and maps stand within each other more than {MAX_DEPTH} deep here, and no manifest needs half of that")
 }
 
 /// The error itself, without what says how it came about.

@@ -55,6 +55,21 @@ fn files_and_layout_folders_have_forms_of_their_own() {
 }
 
 #[test]
+fn a_file_without_its_scheme_is_told_apart_from_a_registrys() {
+    for text in ["./hello.wasm", "../hello", "/hello.wasm", "~/hello.wasm", "Hello.wasm", "target/My App.wasm"] {
+        let error = ImageRef::parse(text).expect_err(text).to_string();
+        assert!(error.contains("file://PATH"), "{error}");
+    }
+    for text in ["hello.wasm", "target/release/hello.wasm", " a/b.WAT "] {
+        assert_eq!(ImageRef::looks_like_file(text), ImageRef::parse(text).is_ok(), "{text}");
+    }
+    assert!(ImageRef::looks_like_file("hello.wasm"));
+    for text in ["hello", "file://hello.wasm", "ghcr.io/acme/hello.wasm:1", "oci:out.wasm", ".wasm", "artifact://hello.wasm"] {
+        assert!(!ImageRef::looks_like_file(text), "{text}");
+    }
+}
+
+#[test]
 fn relative_paths_are_taken_from_the_manifests_folder() {
     let dir = Path::new("/srv/app");
     let at = |text: &str| ImageRef::parse(text).unwrap().relative_to(dir).to_string();

@@ -1,5 +1,7 @@
 //! Manifests: what is read, and how faults are told.
 
+mod faults;
+
 use berth_model::manifest::{self, Document, MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, ManifestError};
 use berth_model::resource::{Kind, Resource};
 use berth_model::validate;
@@ -57,11 +59,12 @@ fn the_sample_that_users_have_applies_unchanged() {
 #[test]
 fn documents_come_in_one_text_as_a_list_and_as_json() {
     let one = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}"#;
+    let two = one.replace("\"a\"", "\"b\"");
     assert_eq!(kinds(&parse(one)), ["ConfigMap/a"]);
-    assert_eq!(kinds(&parse(&format!("# first\n---\n{one}\n---\n\n---\n# nothing\n---\n{one}\n"))), ["ConfigMap/a", "ConfigMap/a"]);
+    assert_eq!(kinds(&parse(&format!("# first\n---\n{one}\n---\n\n---\n# nothing\n---\n{two}\n"))), ["ConfigMap/a", "ConfigMap/b"]);
     let list =
-        format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{one}, {{"apiVersion": "v1", "kind": "List", "items": [{one}]}}]}}"#);
-    assert_eq!(kinds(&parse(&list)), ["ConfigMap/a", "ConfigMap/a"]);
+        format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{one}, {{"apiVersion": "v1", "kind": "List", "items": [{two}]}}]}}"#);
+    assert_eq!(kinds(&parse(&list)), ["ConfigMap/a", "ConfigMap/b"]);
     assert_eq!(
         kinds(&parse("{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"ConfigMap\",\n\t\"metadata\": {\"name\": \"a\"}\n}\n")),
         ["ConfigMap/a"]
@@ -103,45 +106,6 @@ fn l60_an_unknown_field_is_told_with_its_place_and_a_suggestion() {
 }
 
 #[test]
-fn every_problem_of_every_document_is_told_at_once() {
-    let text = "\
-apiVersion: runtime.wasmcloud.dev/v1alpha1
-kind: WorkloadDeployment
-metadata:
-  nmae: a
-spec:
-  replcas: 1
-  template:
-    specs: {}
-    spec:
-      components: []
-foo: 1
----
-kind: Workload
----
-: [
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: ok}
-data: {port: 80}
-";
-    assert_problems(
-        text,
-        &[
-            (1, 11, "foo", "unknown field"),
-            (1, 4, "metadata.nmae", "did you mean `name`?"),
-            (1, 3, "metadata.name", "is missing"),
-            (1, 6, "spec.replcas", "did you mean `replicas`?"),
-            (1, 8, "spec.template.specs", "did you mean `spec`?"),
-            (2, 13, "apiVersion", "is missing"),
-            (3, 15, "", "can't be read as YAML"),
-            (4, 20, "data.port", "must be text, but is the number 80; put it in quotes"),
-        ],
-    );
-}
-
-#[test]
 fn a_field_of_the_wrong_kind_says_what_it_must_be() {
     let cases = [
         ("  components: {}\n", "spec.components", "must be a list, but is a map"),
@@ -153,7 +117,7 @@ fn a_field_of_the_wrong_kind_says_what_it_must_be() {
         (
             "  components: [{name: a, image: b, poolSize: 3000000000}]\n",
             "spec.components[0].poolSize",
-            "whole number from -2147483648 to 2147483647",
+            "must be a whole number from 0 to 2147483647, but is",
         ),
         (
             "  components: [{name: a, image: b, localResources: {limits: {maxInFlight: -1}}}]\n",
@@ -255,6 +219,15 @@ fn l31_size_depth_aliases_and_the_number_of_problems_are_bounded() {
     for text in ["[".repeat(MAX_DEPTH + 1), "[".repeat(100_000), "{a: ".repeat(10_000), "- ".repeat(10_000)] {
         assert_eq!(fail(&text).problems.len(), 1);
     }
+    let managed = "metadata:\n  name: a\n  managedFields:\n  - manager: kubectl\n    fieldsV1:\n";
+    let fields: String = (0..20).map(|level| format!("{}f:a:\n", " ".repeat(level + 6))).collect();
+    parse(&workload("  components: [{name: a, image: b}]\n").replace("metadata:\n  name: a\n", &format!("{managed}{fields}")));
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let indented: String = (0..=MAX_DEPTH).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    for text in [nested(MAX_DEPTH + 1), nested(10_000), "- ".repeat(MAX_DEPTH + 1), indented] {
+        let error = fail(&text);
+        assert!(error.problems[0].message.contains("within each other more than 32 deep"), "{error}");
+    }
     // A billion laughs.
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
@@ -262,7 +235,7 @@ fn l31_size_depth_aliases_and_the_number_of_problems_are_bounded() {
         text += &format!("a{level}: &a{level} [{aliases}]\n");
     }
     let error = fail(&text).to_string();
-    assert!(error.contains("too deeply or too large"), "{error}");
+    assert!(error.contains("more than 500000 values") && error.contains("aliases"), "{error}");
 
     let many: String = (0..1000).map(|index| format!("  field{index}: 1\n")).collect();
     let error = fail(&workload(&many));
@@ -306,7 +279,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_printed_resource_reads_back_as_itself(resources in proptest::collection::vec(arbitrary::resource(), 1..4)) {
+    fn a_printed_resource_reads_back_as_itself(mut resources in proptest::collection::vec(arbitrary::resource(), 1..4)) {
+        let mut seen = std::collections::HashSet::new();
+        resources.retain(|resource| seen.insert((resource.kind(), resource.metadata().name.clone())));
         let yaml: Vec<String> = resources.iter().map(|resource| serde_saphyr::to_string(resource).unwrap()).collect();
         let json: Vec<String> = resources.iter().map(|resource| serde_json::to_string_pretty(resource).unwrap()).collect();
         let expected: Vec<Document> = resources.into_iter().map(|resource| Document::Resource(Box::new(resource))).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_model::quantity::{parse_bytes, parse_duration};
+use berth_model::quantity::{parse_bytes, parse_duration, write_duration};
 use proptest::prelude::*;
 
 #[test]
@@ -71,5 +71,31 @@ proptest! {
         prop_assert_eq!(parse_bytes(&format!("{small}Mi")), Ok(small << 20));
         prop_assert_eq!(parse_duration(&format!("{small}ms")), Ok(Duration::from_millis(small)));
         prop_assert_eq!(parse_duration(&format!("{small}h")), Ok(Duration::from_secs(small * 3600)));
+    }
+}
+
+#[test]
+fn a_duration_is_written_in_the_units_that_it_is_read_in() {
+    for (millis, text) in [
+        (0, "0s"),
+        (1, "1ms"),
+        (90_000, "1m30s"),
+        (60_000, "1m"),
+        (86_400_000, "24h"),
+        (3_600_001, "1h1ms"),
+        (30_000, "30s"),
+        (1_500, "1s500ms"),
+    ] {
+        let duration = Duration::from_millis(millis);
+        assert_eq!(write_duration(duration), text);
+        assert_eq!(parse_duration(text), Ok(duration), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_duration_that_is_written_reads_back(millis in 0u64..u64::MAX / 1_000_000) {
+        let duration = Duration::from_millis(millis);
+        prop_assert_eq!(parse_duration(&write_duration(duration)), Ok(duration));
     }
 }

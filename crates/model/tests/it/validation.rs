@@ -3,6 +3,7 @@
 mod admission;
 mod http;
 mod interfaces;
+mod remarks;
 mod resources;
 
 use std::collections::BTreeMap;

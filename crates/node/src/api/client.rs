@@ -20,12 +20,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ApiError, Code};
 use super::escape::encode;
+use super::process::Process;
 use super::types::{Applied, Apply, List, Progress, ResourceRef, Top, Version, WatchEvent};
-use crate::data::{DataError, socket_path};
+use crate::data::{DataError, check_is_folder, socket_path};
 
-/// Time to connect and to get the head of an answer: the server is on this machine, but may be busy compiling.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for an apply: thousands of resources may be waiting for a slow disk.
+/// Time to connect, for the head of an answer, and between its parts unless it has no end. The server is on this machine and guests can't
+/// starve it (D6): one that is silent for so long is stopped.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for an apply, once it is known that somebody answers: thousands of resources may be waiting for a slow disk.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Longest line or answer that is read: a list of some ten thousand workloads.
 const MAX_ANSWER: usize = 256 << 20;
@@ -52,10 +54,12 @@ pub enum ClientError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// It listens, but doesn't answer in time.
-    #[error("the berth on the data folder {} doesn't answer: nothing came for {} s", data_dir.display(), waited.as_secs())]
+    #[error("the berth on the data folder {}{} doesn't answer: nothing came for {} s; {}", data_dir.display(), in_brackets(*pid), waited.as_secs(), way_out(*pid))]
     Timeout {
         /// The folder.
         data_dir: PathBuf,
+        /// The process that listens, where the system says which.
+        pid: Option<i32>,
         /// How long it was given.
         waited: Duration,
     },
@@ -68,6 +72,18 @@ pub enum ClientError {
     /// It answers something that this version doesn't understand.
     #[error("the running berth answers what this one doesn't understand; are both of version {}?", env!("CARGO_PKG_VERSION"))]
     NotUnderstood(#[source] serde_json::Error),
+}
+
+fn in_brackets(pid: Option<i32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+fn way_out(pid: Option<i32>) -> String {
+    let pid = pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
+    format!(
+        "if it was stopped (Ctrl-Z, SIGSTOP), `kill -CONT {pid}` lets it go on; otherwise end it with `kill -KILL {pid}` and start it again \
+         with `berth up`, which keeps what was applied"
+    )
 }
 
 impl ClientError {
@@ -85,12 +101,18 @@ impl ClientError {
 impl Client {
     /// A client of the `berth up` on `data_dir`; nothing is opened yet.
     pub fn new(data_dir: &Path) -> Result<Client, ClientError> {
+        check_is_folder(data_dir)?;
         Ok(Client { data_dir: data_dir.into(), socket: socket_path(data_dir)? })
     }
 
     /// The data folder it talks to.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// The process that listens, to be waited for. It need not answer.
+    pub async fn process(&self) -> Result<Process, ClientError> {
+        Ok(Process::at(&self.connect().await?))
     }
 
     /// Who answers.
@@ -101,6 +123,8 @@ impl Client {
     /// Applies resources, each for itself: one that is refused doesn't keep the others.
     pub async fn apply(&self, resources: Vec<Resource>) -> Result<Applied, ClientError> {
         let body = serde_json::to_vec(&Apply { resources }).expect("resources are plain data");
+        // A process that is stopped takes a connection and a request without ever answering: better known now than after minutes.
+        self.version().await?;
         self.call_within(APPLY_TIMEOUT, Method::POST, "/v1/apply", body).await
     }
 
@@ -118,7 +142,7 @@ impl Client {
 
     /// Every object there is, and then each change.
     pub async fn watch(&self, kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Result<Lines<WatchEvent>, ClientError> {
-        self.stream(Method::GET, &resources(kind, namespace, name, true)).await
+        self.stream(None, Method::GET, &resources(kind, namespace, name, true)).await
     }
 
     /// Deletes one resource and what it owns.
@@ -129,12 +153,13 @@ impl Client {
 
     /// The last `tail` log lines of a workload, or of the workloads of a deployment or replica set; with `follow` also what comes.
     pub async fn logs(&self, namespace: &str, name: &str, tail: usize, follow: bool) -> Result<Lines<LogLine>, ClientError> {
-        self.stream(Method::GET, &format!("/v1/logs/{}/{}?tail={tail}&follow={follow}", encode(namespace), encode(name))).await
+        let path = format!("/v1/logs/{}/{}?tail={tail}&follow={follow}", encode(namespace), encode(name));
+        self.stream((!follow).then_some(ANSWER_TIMEOUT), Method::GET, &path).await
     }
 
     /// The events kept; with `follow` also what comes.
     pub async fn events(&self, follow: bool) -> Result<Lines<Event>, ClientError> {
-        self.stream(Method::GET, &format!("/v1/events?follow={follow}")).await
+        self.stream((!follow).then_some(ANSWER_TIMEOUT), Method::GET, &format!("/v1/events?follow={follow}")).await
     }
 
     /// Figures of what runs.
@@ -144,12 +169,12 @@ impl Client {
 
     /// Takes no new requests, and finishes those under way; the process stays.
     pub async fn drain(&self) -> Result<Lines<Progress>, ClientError> {
-        self.stream(Method::POST, "/v1/drain").await
+        self.stream(None, Method::POST, "/v1/drain").await
     }
 
     /// Drains and ends the process; the stream ends with it.
     pub async fn stop(&self) -> Result<Lines<Progress>, ClientError> {
-        self.stream(Method::POST, "/v1/stop").await
+        self.stream(None, Method::POST, "/v1/stop").await
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
@@ -159,11 +184,8 @@ impl Client {
     async fn call_within<T: DeserializeOwned>(&self, limit: Duration, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
         let mut answer = self.ask(limit, method, path, body).await?;
         let mut bytes = BytesMut::new();
-        while let Some(frame) = answer.body.frame().await {
-            let frame = frame.map_err(|e| ClientError::Closed(Some(e)))?;
-            if let Some(data) = frame.data_ref() {
-                bytes.extend_from_slice(data);
-            }
+        while let Some(data) = answer.next(Some(ANSWER_TIMEOUT)).await? {
+            bytes.extend_from_slice(&data);
             if bytes.len() > MAX_ANSWER {
                 return Err(ClientError::Closed(None));
             }
@@ -174,10 +196,11 @@ impl Client {
         Err(serde_json::from_slice::<ApiError>(&bytes).map_err(ClientError::NotUnderstood)?.into())
     }
 
-    async fn stream<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<Lines<T>, ClientError> {
+    /// An answer line by line; with `patience` that long at most between its parts.
+    async fn stream<T: DeserializeOwned>(&self, patience: Option<Duration>, method: Method, path: &str) -> Result<Lines<T>, ClientError> {
         let answer = self.ask(ANSWER_TIMEOUT, method, path, Vec::new()).await?;
         let status = answer.status;
-        let mut lines = Lines { answer, buffer: BytesMut::new(), ended: false, item: PhantomData };
+        let mut lines = Lines { answer, patience, buffer: BytesMut::new(), ended: false, item: PhantomData };
         if status.is_success() {
             return Ok(lines);
         }
@@ -185,30 +208,44 @@ impl Client {
         Err(serde_json::from_slice::<ApiError>(&error).map_err(ClientError::NotUnderstood)?.into())
     }
 
-    async fn ask(&self, limit: Duration, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
-        let asked = tokio::time::timeout(limit, self.ask_without_deadline(method, path, body)).await;
-        asked.map_err(|_| ClientError::Timeout { data_dir: self.data_dir.clone(), waited: limit })?
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        let not_running = |source| ClientError::NotRunning { data_dir: self.data_dir.clone(), source };
+        match tokio::time::timeout(ANSWER_TIMEOUT, UnixStream::connect(&self.socket)).await {
+            Ok(connected) => connected.map_err(not_running),
+            Err(_) => Err(ClientError::Timeout { data_dir: self.data_dir.clone(), pid: None, waited: ANSWER_TIMEOUT }),
+        }
     }
 
-    async fn ask_without_deadline(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await;
-        let stream = stream.map_err(|source| ClientError::NotRunning { data_dir: self.data_dir.clone(), source })?;
-        let closed = |error| ClientError::Closed(Some(error));
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(closed)?;
-        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // Its end shows as the end of the answer.
-            let _ = connection.await;
-        }));
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "berth")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .expect("names in paths are encoded");
-        let response = sender.send_request(request).await.map_err(closed)?;
-        Ok(Answer { status: response.status(), body: response.into_body(), _connection: connection })
+    async fn ask(&self, limit: Duration, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
+        let stream = self.connect().await?;
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let silent = Silent { data_dir: self.data_dir.clone(), pid };
+        match tokio::time::timeout(limit, exchange(stream, method, path, body)).await {
+            Ok(exchanged) => exchanged.map(|(status, body, connection)| Answer { status, body, silent, _connection: connection }),
+            Err(_) => Err(silent.after(limit)),
+        }
     }
+}
+
+type Exchanged = (StatusCode, Incoming, AbortOnDropHandle<()>);
+
+/// Sends a request and takes the answer's head.
+async fn exchange(stream: UnixStream, method: Method, path: &str, body: Vec<u8>) -> Result<Exchanged, ClientError> {
+    let closed = |error| ClientError::Closed(Some(error));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(closed)?;
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+        // Its end shows as the end of the answer.
+        let _ = connection.await;
+    }));
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "berth")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .expect("names in paths are encoded");
+    let response = sender.send_request(request).await.map_err(closed)?;
+    Ok((response.status(), response.into_body(), connection))
 }
 
 fn resources(kind: Kind, namespace: Option<&str>, name: Option<&str>, watch: bool) -> String {
@@ -221,15 +258,45 @@ fn resources(kind: Kind, namespace: Option<&str>, name: Option<&str>, watch: boo
     path
 }
 
+/// Who is to blame when nothing comes.
+struct Silent {
+    data_dir: PathBuf,
+    pid: Option<i32>,
+}
+
+impl Silent {
+    fn after(&self, waited: Duration) -> ClientError {
+        ClientError::Timeout { data_dir: self.data_dir.clone(), pid: self.pid, waited }
+    }
+}
+
 struct Answer {
     status: StatusCode,
     body: Incoming,
+    silent: Silent,
     _connection: AbortOnDropHandle<()>,
+}
+
+impl Answer {
+    /// The next part; `None` at the end. Cancel safe.
+    async fn next(&mut self, patience: Option<Duration>) -> Result<Option<Bytes>, ClientError> {
+        let frame = match patience {
+            Some(patience) => tokio::time::timeout(patience, self.body.frame()).await.map_err(|_| self.silent.after(patience))?,
+            None => self.body.frame().await,
+        };
+        match frame {
+            // Trailers carry nothing here.
+            Some(frame) => frame.map(|frame| Some(frame.into_data().unwrap_or_default())).map_err(|error| ClientError::Closed(Some(error))),
+            None => Ok(None),
+        }
+    }
 }
 
 /// An answer that comes line by line.
 pub struct Lines<T> {
     answer: Answer,
+    /// Time between two parts; `None` where the next may be long in coming.
+    patience: Option<Duration>,
     buffer: BytesMut,
     ended: bool,
     item: PhantomData<fn() -> T>,
@@ -259,9 +326,8 @@ impl<T> Lines<T> {
                 let rest = self.buffer.split().freeze();
                 return Ok((!rest.is_empty()).then_some(rest));
             }
-            match self.answer.body.frame().await {
-                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-                Some(Err(error)) => return Err(ClientError::Closed(Some(error))),
+            match self.answer.next(self.patience).await? {
+                Some(data) => self.buffer.extend_from_slice(&data),
                 None => self.ended = true,
             }
         }

@@ -1,7 +1,7 @@
 //! What a person gives without a manifest: a component's file, or an OCI layout folder, as a WorkloadDeployment.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use berth_host::intake::{HttpExport, inspect};
 use berth_model::image::ImageRef;
@@ -27,8 +27,17 @@ pub(super) fn layout(path: &Path) -> Result<Resource, IntakeError> {
     Ok(deployment(path, image, &[handler(HttpExport::P2), handler(HttpExport::P3)]))
 }
 
+/// The path as it was given, made absolute. A symbolic link stays one: what it leads to is read anew each time it is given, and each time
+/// the component starts. Only folders before a `..` are followed, as that says where it leads.
 fn absolute(path: &Path) -> Result<PathBuf, IntakeError> {
-    path.canonicalize().map_err(|source| IntakeError::Read { path: path.into(), source })
+    let unreadable = |source| IntakeError::Read { path: path.into(), source };
+    let absolute = std::path::absolute(path).map_err(unreadable)?;
+    let leads_up = absolute.components().any(|part| part == Component::ParentDir);
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) if leads_up => Ok(parent.canonicalize().map_err(unreadable)?.join(name)),
+        (_, None) => path.canonicalize().map_err(unreadable),
+        _ => Ok(absolute),
+    }
 }
 
 fn handler(http: HttpExport) -> &'static str {
@@ -59,10 +68,12 @@ fn deployment(path: &Path, image: ImageRef, handlers: &[&str]) -> Resource {
     Resource::Deployment(Deployment { metadata, spec, status: Default::default() })
 }
 
-/// A DNS label from a file's or folder's name: `Hello_World.wasm` is `hello-world`.
+/// A DNS label from a file's or folder's name, as it was typed: `Hello_World.wasm` is `hello-world`. `.` and `..` have the names of what
+/// they are.
 pub fn name_from(path: &Path) -> String {
-    let absolute = path.canonicalize().unwrap_or_else(|_| path.into());
-    let stem = absolute.file_stem().map(|s| s.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let typed = path.file_name().map(|_| path.to_owned());
+    let named = typed.unwrap_or_else(|| path.canonicalize().unwrap_or_else(|_| path.into()));
+    let stem = named.file_stem().map(|s| s.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let mut name = String::new();
     for c in stem.chars() {
         if c.is_ascii_alphanumeric() {

@@ -63,6 +63,74 @@ fn a_component_that_is_built_again_is_a_new_version() {
 }
 
 #[test]
+fn a_link_is_what_the_person_typed_and_its_target_is_read_anew() {
+    let tmp = tempfile::tempdir().unwrap();
+    let root = tmp.path().canonicalize().unwrap();
+    for (folder, content) in [("one", b"\0asm\x0d\0\x01\0"), ("two", b"\0asm\x0d\0\x01\x01")] {
+        std::fs::create_dir(root.join(folder)).unwrap();
+        std::fs::write(root.join(folder).join("release.wasm"), content).unwrap();
+    }
+    let link = |target: &str, link: &str| {
+        let _ = std::fs::remove_file(root.join(link));
+        std::os::unix::fs::symlink(root.join(target), root.join(link)).unwrap();
+    };
+    let annotations = |resource: &Resource| match resource {
+        Resource::Deployment(d) => d.spec.template.annotations.clone(),
+        other => panic!("not a deployment: {other:?}"),
+    };
+    // A link to the file, and one to the folder above it.
+    for (target, typed, name) in [("one/release.wasm", "current.wasm", "current"), ("one", "live", "release")] {
+        link(target, typed);
+        let path = if name == "release" { root.join(typed).join("release.wasm") } else { root.join(typed) };
+        let first = take(Input::Path(path.clone())).unwrap().resources.remove(0);
+        assert_eq!((first.metadata().name.as_str(), image_of(&first)), (name, format!("file://{}", path.display())));
+        link(&target.replace("one", "two"), typed);
+        let second = take(Input::Path(path.clone())).unwrap().resources.remove(0);
+        assert_eq!(image_of(&second), image_of(&first));
+        assert_ne!(annotations(&second), annotations(&first));
+    }
+    let around = take(Input::Path(root.join("one/../two/release.wasm"))).unwrap().resources.remove(0);
+    assert_eq!(image_of(&around), format!("file://{}", root.join("two/release.wasm").display()));
+}
+
+#[test]
+fn an_object_that_two_inputs_have_is_refused_with_both() {
+    let tmp = tempfile::tempdir().unwrap();
+    for folder in ["a", "b"] {
+        std::fs::create_dir(tmp.path().join(folder)).unwrap();
+        std::fs::write(tmp.path().join(folder).join("hello.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    }
+    std::fs::write(tmp.path().join("c.yaml"), manifest("hello", "file://hello.wasm")).unwrap();
+    let inputs = ["a", "b/hello.wasm", "c.yaml"].map(|path| Input::Path(tmp.path().join(path)));
+    let error = read(&inputs, &mut std::io::empty()).unwrap_err();
+    assert_eq!(error.0.len(), 2, "{error}");
+    for part in ["WorkloadDeployment `hello` of namespace default comes from", "a/hello.wasm", "b/hello.wasm", "c.yaml"] {
+        assert!(error.to_string().contains(part), "{part} is missing in:\n{error}");
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_is_a_warning_with_its_field() {
+    let tmp = tempfile::tempdir().unwrap();
+    let warnings = |image: &str| {
+        let path = tmp.path().join("a.yaml");
+        std::fs::write(&path, manifest("hello", image)).unwrap();
+        let warnings = take(Input::Manifests(path)).unwrap().warnings;
+        warnings.iter().map(|w| format!("{} {}: {}", w.kind, w.name, w.remark)).collect::<Vec<_>>()
+    };
+    let field = "WorkloadDeployment hello: spec.template.spec.components[0].image: ";
+    let [missing] = &warnings("file://none.wasm")[..] else { panic!("one warning") };
+    assert!(missing.starts_with(field) && missing.contains("none.wasm can't be read: No such file"), "{missing}");
+    let [missing] = &warnings("oci:none")[..] else { panic!("one warning") };
+    assert!(missing.contains("none/index.json can't be read"), "{missing}");
+    let [scheme] = &warnings("hello.wasm")[..] else { panic!("one warning") };
+    assert!(scheme.contains("file://hello.wasm"), "{scheme}");
+    std::fs::write(tmp.path().join("hello.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    assert_eq!(warnings("file://hello.wasm"), Vec::<String>::new());
+    assert_eq!(warnings("ghcr.io/acme/hello:1"), Vec::<String>::new());
+}
+
+#[test]
 fn every_fault_of_every_file_is_told() {
     let tmp = tempfile::tempdir().unwrap();
     std::fs::write(tmp.path().join("a.yaml"), "kind: [").unwrap();
@@ -122,4 +190,21 @@ fn what_is_no_regular_file_is_refused_at_once_and_stops_no_manifest() {
     std::fs::write(tmp.path().join("app.yaml"), manifest("app", "file://endless.wasm")).unwrap();
     let intake = take(Input::Manifests(tmp.path().join("app.yaml"))).unwrap();
     assert_eq!(image_of(&intake.resources[0]), format!("file://{}", endless.display()));
+}
+
+#[test]
+fn l12_what_local_images_hold_is_noted_on_workloads_and_artifacts_too() {
+    let tmp = tempfile::tempdir().unwrap();
+    let text = "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Workload\nmetadata: {name: app}\n\
+                spec: {components: [{name: main, image: \"file://a.wasm\"}]}\n---\n\
+                apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Artifact\nmetadata: {name: art}\nspec: {image: \"file://a.wasm\"}\n";
+    std::fs::write(tmp.path().join("manifest.yaml"), text).unwrap();
+    let noted = |bytes: &[u8]| -> Vec<String> {
+        std::fs::write(tmp.path().join("a.wasm"), bytes).unwrap();
+        let intake = take(Input::Path(tmp.path().to_owned())).unwrap();
+        intake.resources.iter().map(|r| r.metadata().annotations["berth.dev/images"].clone()).collect()
+    };
+    let (before, same, after) = (noted(b"one"), noted(b"one"), noted(b"two"));
+    assert_eq!((before.len(), &before), (2, &same));
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after));
 }

@@ -5,6 +5,7 @@
 //! way finish, workloads stop, control tasks stop, and the local API last, so that `berth stop` can watch.
 
 mod tasks;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -216,7 +217,7 @@ impl Local {
 
         let observed = tasks::observe(self.host.clone(), adapter, bus, self.store.clone(), self.notices.clone(), shutdown.clone());
         self.control.spawn(observed);
-        self.control.spawn(tasks::tell_what_waits(self.store.clone(), self.notices.clone(), shutdown));
+        self.control.spawn(waiting::tell_what_waits(self.store.clone(), self.notices.clone(), shutdown));
 
         let (host, lifecycle) = (self.host.clone(), self.lifecycle.clone());
         self.edge.spawn(tasks::drain(host, lifecycle, config.host.drain_grace, self.edge_shutdown.clone()));

@@ -69,3 +69,32 @@ async fn of_two_that_claim_a_domain_the_older_keeps_it_and_the_newer_says_so() {
     assert_eq!(world.http_get("a.test", "/").await.unwrap().header("x-guest"), "p2-hello");
     world.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_hundred_replicas_are_told_as_ready_once() {
+    use berth_node::notice::Notice;
+
+    let mut world = World::start(WorldConfig::default()).await;
+    let mut notices = world.notices();
+    world.apply(&Manifest::new("many", &path("p2-hello")).domain("many.test").replicas(300).yaml()).await;
+    world.ready("many").await;
+    world
+        .eventually("300 are ready", PATIENCE, || async {
+            (world.host().statuses().iter().filter(|s| s.ready).count() == 300).then_some(())
+        })
+        .await;
+    world.apply(&Manifest::new("last", &path("p2-hello")).domain("last.test").yaml()).await;
+    let told = async {
+        let mut told = 0;
+        loop {
+            match notices.recv().await.unwrap() {
+                Notice::Ready { owner, .. } if owner == "default/last" => return told,
+                Notice::Ready { .. } => told += 1,
+                _ => {}
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!(told, 1, "not once per replica");
+    world.shutdown().await;
+}

@@ -8,6 +8,10 @@ use super::contents::{ARTIFACT, Refusal};
 use super::index::Index;
 use super::snapshot::Objects;
 use super::writes::Writes;
+use crate::store::IMAGES_ANNOTATION;
+
+/// Annotation of a template: what the local images of its artifacts held when those were applied.
+const ARTIFACTS_ANNOTATION: &str = "berth.dev/artifacts";
 
 /// Publishes each artifact's image in its status.
 pub(super) fn plan<'a>(index: &Index<'a>, writes: &mut Writes<'a>) {
@@ -38,11 +42,15 @@ pub(super) fn template(objects: &Objects, deployment: &Deployment) -> Result<Tem
     if deployment.spec.kubernetes.is_some() {
         template.spec.kubernetes.clone_from(&deployment.spec.kubernetes);
     }
+    let mut contents = Vec::new();
     for component in &mut template.spec.components {
-        resolve(objects, deployment, &mut component.image, &mut component.image_pull_secret)?;
+        contents.extend(resolve(objects, deployment, &mut component.image, &mut component.image_pull_secret)?);
     }
     if let Some(service) = &mut template.spec.service {
-        resolve(objects, deployment, &mut service.image, &mut service.image_pull_secret)?;
+        contents.extend(resolve(objects, deployment, &mut service.image, &mut service.image_pull_secret)?);
+    }
+    if !contents.is_empty() {
+        template.annotations.insert(ARTIFACTS_ANNOTATION.to_owned(), contents.join(","));
     }
     Ok(template)
 }
@@ -52,15 +60,16 @@ pub(super) fn has_artifacts(deployment: &Deployment) -> bool {
     !deployment.spec.artifacts.is_empty()
 }
 
-fn resolve(
-    objects: &Objects,
+/// Puts in the artifact's image; says what that held when the artifact was applied, if it is a local one.
+fn resolve<'a>(
+    objects: &'a Objects,
     deployment: &Deployment,
     image: &mut String,
     pull_secret: &mut Option<berth_model::resource::LocalObjectReference>,
-) -> Result<(), Refusal> {
+) -> Result<Option<&'a str>, Refusal> {
     let listed = image.strip_prefix(ARTIFACT).and_then(|name| deployment.spec.artifacts.iter().find(|a| a.name == name));
     // An artifact that isn't listed is looked up by its own name when the workload is resolved.
-    let Some(listed) = listed else { return Ok(()) };
+    let Some(listed) = listed else { return Ok(None) };
     let namespace = &deployment.metadata.namespace;
     let found = objects.artifacts.get(namespace, &listed.artifact_from.name).ok_or_else(|| Refusal {
         reason: "ArtifactNotFound",
@@ -70,5 +79,5 @@ fn resolve(
     if pull_secret.is_none() {
         pull_secret.clone_from(&found.spec.image_pull_secret);
     }
-    Ok(())
+    Ok(found.metadata.annotations.get(IMAGES_ANNOTATION).map(String::as_str))
 }

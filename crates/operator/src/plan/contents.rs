@@ -16,9 +16,13 @@ use super::hash;
 use super::index::{Index, WorkloadFacts};
 use super::replica_sets::{Today, content_annotation};
 use super::snapshot::{Memory, Objects};
+use crate::store::IMAGES_ANNOTATION;
 
 /// Image scheme of an Artifact object.
 pub(super) const ARTIFACT: &str = "artifact://";
+
+/// Reason of a spec that refers to what isn't there.
+const REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
 
 /// What a workload was resolved to.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ pub(super) struct Refusal {
 /// operator that is gone; a host that has it may keep it, and no other can get it.
 pub(super) fn of(index: &Index<'_>, today: &Today<'_>, memory: &Memory, facts: &WorkloadFacts<'_>) -> Option<Arc<Content>> {
     let (objects, meta) = (&index.snapshot.objects, &facts.object.metadata);
-    let today = mark_of_set(today, meta).unwrap_or_else(|| mark(objects, &meta.namespace, &facts.object.spec).into());
+    let today = mark_of_set(today, meta).unwrap_or_else(|| own_mark(objects, meta, &facts.object.spec).into());
     let wanted = match content_annotation(meta) {
         Some((_, placed_with)) if !facts.runs_nowhere() => placed_with,
         _ => &*today,
@@ -85,7 +89,7 @@ pub(super) fn of(index: &Index<'_>, today: &Today<'_>, memory: &Memory, facts: &
 /// The mark that was computed for the whole set already, if the workload is of the set's template.
 fn mark_of_set<'t>(today: &'t Today<'_>, meta: &ObjectMeta) -> Option<Cow<'t, str>> {
     let (template, _) = content_annotation(meta)?;
-    let (of_set, mark) = today.get(meta.controller()?.uid.as_str())?.split_once('.')?;
+    let (of_set, mark) = today.get(meta.controller()?.uid.as_str())?.content.split_once('.')?;
     (of_set == template).then_some(Cow::Borrowed(mark))
 }
 
@@ -93,8 +97,16 @@ fn resolve(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> Result<
     let lookup = Lookup(objects);
     validate::workload(meta, spec, &lookup).map(Arc::new).map_err(|invalid| {
         let missing = references(spec).iter().any(|r| r.fingerprint(objects, &meta.namespace).is_none());
-        Refusal { reason: if missing { "ReferenceNotFound" } else { "InvalidSpec" }, message: invalid.to_string() }
+        Refusal { reason: if missing { REFERENCE_NOT_FOUND } else { "InvalidSpec" }, message: invalid.to_string() }
     })
+}
+
+/// Why nothing can be started of `spec`, if something that it refers to isn't there.
+pub(super) fn missing(objects: &Objects, namespace: &str, spec: &WorkloadSpec) -> Option<Refusal> {
+    let missing = references(spec).into_iter().find(|reference| reference.fingerprint(objects, namespace).is_none())?;
+    let (kind, name) = (missing.kind(), missing.name());
+    let message = format!("{kind} {namespace}/{name} doesn't exist: what runs goes on, and nothing new can be started; apply it");
+    Some(Refusal { reason: REFERENCE_NOT_FOUND, message })
 }
 
 /// The mark of what `spec` refers to; empty if that is nothing.
@@ -114,6 +126,16 @@ pub(super) fn mark(objects: &Objects, namespace: &str, spec: &WorkloadSpec) -> S
         }
     }
     hash::short(text.as_bytes())
+}
+
+/// The mark of a workload: also of what its local images held when it was applied, as far as that is known.
+fn own_mark(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> String {
+    let references = mark(objects, &meta.namespace, spec);
+    match meta.annotations.get(IMAGES_ANNOTATION) {
+        // Replicas are made anew when their template's annotation changes.
+        Some(images) if meta.controller().is_none() => format!("{references}{images}"),
+        _ => references,
+    }
 }
 
 /// One reference of a spec.
@@ -146,7 +168,10 @@ impl Reference<'_> {
             Reference::Secret(_) => None,
             Reference::Artifact(name) => objects.artifacts.get(namespace, name).map(|found| {
                 let secret = found.spec.image_pull_secret.as_ref().map_or("", |s| s.name.as_str());
-                format!("{:?}", (&found.spec.image, secret))
+                match found.metadata.annotations.get(IMAGES_ANNOTATION) {
+                    Some(images) => format!("{:?}", (&found.spec.image, secret, images)),
+                    None => format!("{:?}", (&found.spec.image, secret)),
+                }
             }),
         }
     }

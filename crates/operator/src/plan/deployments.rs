@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use berth_model::condition;
 use berth_model::condition::ConditionStatus::{False, True};
 use berth_model::event::Severity;
 use berth_model::resource::{
@@ -10,9 +11,9 @@ use berth_model::resource::{
 };
 
 use super::conditions::Draft;
-use super::contents::Refusal;
+use super::contents::{self, Refusal};
 use super::index::Index;
-use super::replica_sets::{OWN_POLICY, key, owner, wanted};
+use super::replica_sets::{OWN_POLICY, key, owner, ready_message, wanted};
 use super::rollout::{self, Targets, Version};
 use super::snapshot::Memory;
 use super::status::{Tally, trouble};
@@ -85,6 +86,12 @@ fn current_version(index: &Index<'_>, deployment: &Deployment, memory: &mut Memo
         memory.hashes.insert(meta.uid.clone(), (meta.generation, hash.clone()));
     }
     CurrentVersion { template, hash }
+}
+
+/// Why nothing can be started of today's template, if it refers to what isn't there.
+fn missing(index: &Index<'_>, deployment: &Deployment, version: &CurrentVersion) -> Option<Refusal> {
+    let template = version.template.as_ref().ok()?;
+    contents::missing(&index.snapshot.objects, &deployment.metadata.namespace, &template.spec)
 }
 
 /// A replica set and its workloads, counted.
@@ -238,11 +245,17 @@ impl<'a> Rollout<'a> {
         }
         let message =
             || format!("{} of {} workloads ready in replica set {}", new.ready, self.wanted, self.name.as_deref().unwrap_or_default());
-        let events = if done && !was_done {
-            vec![writes.event(key(Kind::WorkloadDeployment, meta), Severity::Normal, "RolledOut", message())]
-        } else {
-            Vec::new()
-        };
+        let about = || key(Kind::WorkloadDeployment, meta);
+        let mut events = Vec::new();
+        if done && !was_done {
+            events.push(writes.event(about(), Severity::Normal, "RolledOut", message()));
+        }
+        let sync = |conditions| condition::find(conditions, "Sync").map(|c| c.reason.as_str());
+        if let Some(missing) = missing(index, deployment, version)
+            && sync(&deployment.status.conditions) != Some(missing.reason)
+        {
+            events.push(writes.event(about(), Severity::Warning, missing.reason, missing.message));
+        }
         writes.status(meta, Resource::Deployment(Deployment { status, ..deployment.clone() }), events);
     }
 
@@ -252,7 +265,11 @@ impl<'a> Rollout<'a> {
             Ok(_) => draft.set("Artifact", True, "Resolved", ""),
             Err(refusal) => draft.set("Artifact", False, refusal.reason, &refusal.message),
         }
-        draft.set_if("Sync", self.current.is_some(), ("Synced", ""), ("Creating", "the replica set of this template isn't there yet"));
+        let missing = missing(index, self.deployment, version);
+        match &missing {
+            Some(missing) => draft.set("Sync", False, missing.reason, &missing.message),
+            None => draft.set_if("Sync", self.current.is_some(), ("Synced", ""), ("Creating", "the replica set isn't there yet")),
+        }
         let progress = format!("{} of {} new workloads ready, {} old ones left", new.ready, self.wanted, old.current);
         let is_new = version.template.is_ok() && self.current.is_some();
         let done = is_new && new.ready >= self.wanted && old.current == 0;
@@ -260,7 +277,7 @@ impl<'a> Rollout<'a> {
         let scaled = old.plus(new).current == self.wanted;
         draft.set_if("Scale", scaled, ("Scaled", ""), ("Scaling", &format!("{} of {} workloads", old.plus(new).current, self.wanted)));
         if is_new && new.ready >= self.wanted {
-            draft.set("Ready", True, "Ready", &format!("{} of {} workloads ready", new.ready, self.wanted));
+            draft.set("Ready", True, "Ready", &ready_message(new.ready, self.wanted, missing.as_ref()));
             return done;
         }
         let refused = version.template.as_ref().err().map(|r| (r.reason.to_owned(), r.message.clone()));

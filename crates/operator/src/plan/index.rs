@@ -68,6 +68,8 @@ pub(super) struct WorkloadFacts<'a> {
     pub(super) stand: Stand<'a>,
     /// Whether it serves, as far as is known.
     pub(super) ready: bool,
+    /// Whether the replica set that made it is gone: it is about to be deleted, so it stays as it is until then.
+    pub(super) is_orphan: bool,
 }
 
 /// Where a workload stands.
@@ -99,16 +101,6 @@ impl WorkloadFacts<'_> {
 impl<'a> Index<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Index<'a> {
         let hosts = hosts(snapshot);
-        let mut workloads = Vec::with_capacity(snapshot.objects.workloads.len());
-        let mut children: HashMap<&str, Vec<usize>> = HashMap::new();
-        for object in snapshot.objects.workloads.iter() {
-            // An object without a usable uid didn't come from a store.
-            let Ok(id) = object.metadata.uid.parse() else { continue };
-            if let Some(owner) = object.metadata.controller() {
-                children.entry(&owner.uid).or_default().push(workloads.len());
-            }
-            workloads.push(facts(object, id, &hosts));
-        }
         let mut sets: HashMap<&str, Vec<&ReplicaSet>> = HashMap::new();
         let mut set_by_uid = HashMap::new();
         for set in snapshot.objects.replica_sets.iter() {
@@ -116,6 +108,18 @@ impl<'a> Index<'a> {
             if let Some(owner) = set.metadata.controller() {
                 sets.entry(&owner.uid).or_default().push(set);
             }
+        }
+        let mut workloads = Vec::with_capacity(snapshot.objects.workloads.len());
+        let mut children: HashMap<&str, Vec<usize>> = HashMap::new();
+        for object in snapshot.objects.workloads.iter() {
+            // An object without a usable uid didn't come from a store.
+            let Ok(id) = object.metadata.uid.parse() else { continue };
+            let owner = object.metadata.controller();
+            if let Some(owner) = owner {
+                children.entry(&owner.uid).or_default().push(workloads.len());
+            }
+            let is_orphan = owner.is_some_and(|owner| !set_by_uid.contains_key(owner.uid.as_str()));
+            workloads.push(WorkloadFacts { is_orphan, ..facts(object, id, &hosts) });
         }
         Index { snapshot, hosts, workloads, children, sets, set_by_uid }
     }
@@ -169,7 +173,7 @@ fn facts<'a>(object: &'a Workload, id: WorkloadId, hosts: &BTreeMap<HostId, Host
         Stand::Unconfirmed => condition::is_true(&object.status.conditions, "Ready"),
         Stand::Unplaced | Stand::Lost | Stand::Missing => false,
     };
-    WorkloadFacts { object, id, host, stand, ready }
+    WorkloadFacts { object, id, host, stand, ready, is_orphan: false }
 }
 
 /// What the host said about the workload as it is today, not as it was before an edit.
@@ -189,7 +193,15 @@ pub(super) fn is_ready(report: &Report) -> bool {
     report.state == WorkloadState::Running && report.ready && report.conflicts.is_empty() && !keeps_previous(report)
 }
 
-/// Whether the host runs the workload as it was before an edit, and says why it can't run it as it is today.
+/// Whether the host runs the workload as it was before an edit, and says why it doesn't run it as it is today.
 pub(super) fn keeps_previous(report: &Report) -> bool {
     report.state == WorkloadState::Running && !report.reason.is_empty()
+}
+
+/// Reason of a workload that runs as it was before an edit while its host prepares it as it is today.
+pub(super) const UPDATING: &str = "Updating";
+
+/// Whether the host runs the workload as it was before an edit, because the edit failed.
+pub(super) fn edit_failed(report: &Report) -> bool {
+    keeps_previous(report) && report.reason != UPDATING
 }

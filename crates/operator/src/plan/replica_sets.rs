@@ -10,7 +10,7 @@ use berth_model::resource::{
 use berth_model::validate::MAX_REPLICAS;
 
 use super::conditions::Draft;
-use super::contents;
+use super::contents::{self, Refusal};
 use super::deployments::Deployments;
 use super::index::{Index, WorkloadFacts};
 use super::rollout::{self, Version};
@@ -31,8 +31,16 @@ pub(super) fn content_annotation(meta: &ObjectMeta) -> Option<(&str, &str)> {
     meta.annotations.get(CONTENT_ANNOTATION)?.split_once('.')
 }
 
-/// What replicas of each set are made of today: the value of [`CONTENT_ANNOTATION`], by the set's uid.
-pub(super) type Today<'a> = HashMap<&'a str, String>;
+/// What replicas of each set are made of today, by the set's uid.
+pub(super) type Today<'a> = HashMap<&'a str, TodaysContent>;
+
+/// What replicas of a set are made of today.
+pub(super) struct TodaysContent {
+    /// The value of [`CONTENT_ANNOTATION`].
+    pub(super) content: String,
+    /// Why none can be started, if the template refers to what isn't there.
+    pub(super) missing: Option<Refusal>,
+}
 
 /// Makes, refreshes and removes workloads, and says how many there are.
 pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes: &mut Writes<'a>, memory: &mut Memory) -> Today<'a> {
@@ -51,7 +59,7 @@ pub(super) fn plan<'a>(index: &Index<'a>, deployments: &Deployments<'a>, writes:
         step.remove(writes, |host| load.get(&host).copied().unwrap_or_default());
         step.create(index, &mut creates, writes);
         status(index, set, &step, writes);
-        today.insert(&set.metadata.uid, step.content);
+        today.insert(&set.metadata.uid, TodaysContent { content: step.content, missing: step.missing });
     }
     today
 }
@@ -61,6 +69,8 @@ struct Step<'i, 'a> {
     set: &'a ReplicaSet,
     /// Annotation of a replica of today's content.
     content: String,
+    /// Why no replica can be started, if the template refers to what isn't there. Then those that run go on with what they have.
+    missing: Option<Refusal>,
     wanted: i32,
     /// Replicas of today's content, and those that nobody runs yet: they are made so in place.
     fresh: Vec<&'i WorkloadFacts<'a>>,
@@ -75,13 +85,19 @@ impl<'i, 'a> Step<'i, 'a> {
         let wanted = wanted(set.spec.replicas);
         let template = template_hash(index, set, memory);
         let content = format!("{template}.{}", contents::mark(&index.snapshot.objects, &meta.namespace, &set.spec.template.spec));
+        let missing = contents::missing(&index.snapshot.objects, &meta.namespace, &set.spec.template.spec);
+        let is_current = |child: &WorkloadFacts<'_>| match (&missing, content_annotation(&child.object.metadata)) {
+            // Nothing could take its place.
+            (Some(_), Some((made_of, _))) => made_of == template,
+            _ => is_of(child, &content),
+        };
         let replaces = deployments.replaces(set);
         let (mut fresh, mut stale) = (Vec::new(), Vec::new());
         let mut leaving = 0;
         for child in index.children_of(&meta.uid) {
             if child.is_terminating() {
                 leaving += 1;
-            } else if replaces && !child.runs_nowhere() && (!is_of(child, &content) || placement::must_leave(index, child)) {
+            } else if replaces && !child.runs_nowhere() && (!is_current(child) || placement::must_leave(index, child)) {
                 stale.push(child);
             } else {
                 fresh.push(child);
@@ -89,7 +105,7 @@ impl<'i, 'a> Step<'i, 'a> {
         }
         let current = version(&fresh, 0);
         let targets = rollout::step(deployments.policy(set), wanted, current, &[version(&stale, leaving)]);
-        Step { set, content, wanted, fresh, stale, targets }
+        Step { set, content, missing, wanted, fresh, stale, targets }
     }
 
     /// Replicas that nobody runs yet take today's content in place (L10, L12).
@@ -181,7 +197,7 @@ fn status<'a>(index: &Index<'a>, set: &'a ReplicaSet, step: &Step<'_, 'a>, write
     draft.set_if("ScaleDown", small, ("Scaled", ""), ("ScalingDown", &there));
     let ready = tally.ready >= step.wanted;
     let (reason, message) = match ready {
-        true => ("Ready".to_owned(), format!("{} of {} workloads ready", tally.ready, step.wanted)),
+        true => ("Ready".to_owned(), ready_message(tally.ready, step.wanted, step.missing.as_ref())),
         false => trouble(index.children_of(&meta.uid))
             .unwrap_or_else(|| ("Starting".to_owned(), format!("{} of {} workloads ready", tally.ready, step.wanted))),
     };
@@ -193,6 +209,12 @@ fn status<'a>(index: &Index<'a>, set: &'a ReplicaSet, step: &Step<'_, 'a>, write
     let conditions = conditions.unwrap_or_else(|| set.status.conditions.clone());
     let status = ReplicaSetStatus { replicas: Some(counts), conditions };
     writes.status(meta, Resource::ReplicaSet(ReplicaSet { status, ..set.clone() }), Vec::new());
+}
+
+/// What a set or deployment says that has all replicas it needs; `missing` says why it couldn't make another.
+pub(super) fn ready_message(ready: i32, wanted: i32, missing: Option<&Refusal>) -> String {
+    let counts = format!("{ready} of {wanted} workloads ready");
+    missing.map_or(counts.clone(), |missing| format!("{counts}, but {}", missing.message))
 }
 
 /// A reference to the controller `meta`.

@@ -10,6 +10,7 @@ use berth_model::resource::{Artifact, ConfigMap, Deployment, Host, Object, Objec
 use jiff::Timestamp;
 
 use super::contents::Content;
+use super::edits::Edit;
 use super::wanted::HostWants;
 
 /// Everything a plan depends on.
@@ -102,6 +103,8 @@ pub struct Memory {
     pub dead: BTreeMap<HostId, Duration>,
     /// Workloads whose last start failed.
     pub failures: HashMap<WorkloadId, Failure>,
+    /// Workloads whose last edit failed while the version before it serves.
+    pub edits: HashMap<WorkloadId, Edit>,
     /// What each workload was resolved to.
     pub contents: HashMap<WorkloadId, Arc<Content>>,
     /// What each host was told last.

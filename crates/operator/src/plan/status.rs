@@ -40,7 +40,7 @@ impl Tally {
 }
 
 /// Reasons of a `Ready` that isn't `True` which pass by themselves; any other is a trouble.
-const TRANSIENT: [&str; 5] = ["Pending", "Scheduled", "Starting", "Stopping", "Waiting"];
+const TRANSIENT: [&str; 6] = ["Pending", "Scheduled", "Starting", "Stopping", "Updating", "Waiting"];
 
 /// The first trouble among `workloads`: reason, and message that names the workload.
 pub(super) fn trouble<'i, 'a: 'i>(workloads: impl IntoIterator<Item = &'i WorkloadFacts<'a>>) -> Option<(String, String)> {

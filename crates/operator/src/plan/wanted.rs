@@ -9,6 +9,7 @@ use berth_model::resource::ObjectMeta;
 use berth_model::workload::Workload;
 use jiff::Timestamp;
 
+use super::edits::Edit;
 use super::index::{Index, WorkloadFacts};
 use super::snapshot::Memory;
 
@@ -29,6 +30,20 @@ impl HostWants {
     /// What the host is to run under that id.
     pub fn get(&self, id: &WorkloadId) -> Option<&Want> {
         self.run.binary_search_by(|want| want.id.cmp(id)).ok().map(|i| &self.run[i])
+    }
+
+    /// What is new here or differs from `before`, and the ids of what `before` has beside it.
+    pub fn changes_from(&self, before: &HostWants) -> (Vec<&Want>, Vec<WorkloadId>) {
+        let (mut changed, mut gone) = (Vec::new(), Vec::new());
+        let mut old = before.run.iter().peekable();
+        for want in &self.run {
+            gone.extend(std::iter::from_fn(|| old.next_if(|old| old.id < want.id)).map(|old| old.id.clone()));
+            if old.next_if(|old| old.id == want.id).is_none_or(|old| old != want) {
+                changed.push(want);
+            }
+        }
+        gone.extend(old.map(|old| old.id.clone()));
+        (changed, gone)
     }
 
     /// Whether the host is to stop that id for good.
@@ -76,13 +91,19 @@ pub(super) fn plan(index: &Index<'_>, memory: &Memory) -> BTreeMap<HostId, Arc<H
     let mut wants: BTreeMap<HostId, HostWants> = alive.map(|(id, _)| (*id, HostWants::default())).collect();
     let mut owners = Owners::default();
     for facts in &index.workloads {
-        let Some(host) = facts.host.and_then(|id| wants.get_mut(&id)) else { continue };
+        let Some((id, host)) = facts.host.and_then(|id| Some((id, wants.get_mut(&id)?))) else { continue };
         if facts.is_terminating() {
             host.stop.push(facts.id.clone());
             continue;
         }
+        if facts.is_orphan {
+            // Under the owner it had: alone it would lose its domain to the others.
+            host.run.extend(index.snapshot.memory.wants.get(&id).and_then(|wants| wants.get(&facts.id)).cloned());
+            continue;
+        }
         match memory.contents.get(&facts.id).and_then(|content| Some((content.generation(), content.to_run()?))) {
             Some((generation, workload)) => {
+                let workload = memory.edits.get(&facts.id).and_then(Edit::told).unwrap_or(workload);
                 let (owner, created) = owners.of(index, facts);
                 host.run.push(Want { id: facts.id.clone(), generation, workload: workload.clone(), owner, created });
             }

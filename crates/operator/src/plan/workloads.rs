@@ -1,6 +1,5 @@
 //! Workloads, one by one: placed, moved, tried again, and told about in their conditions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Report, WorkloadState};
@@ -11,7 +10,8 @@ use berth_model::resource::{Kind, Resource, Workload, WorkloadStatus};
 use jiff::Timestamp;
 
 use super::conditions::Draft;
-use super::contents::{self, Content, Refusal};
+use super::contents::{self, Refusal};
+use super::edits::{self, Edit};
 use super::index::{self, Index, Stand, WorkloadFacts, is_ready};
 use super::placement::{self, Placer, Unplaceable};
 use super::replica_sets::{Today, key};
@@ -28,22 +28,51 @@ pub(super) fn plan<'a>(index: &Index<'a>, today: &Today<'a>, writes: &mut Writes
             finish(index, facts, writes);
             continue;
         }
+        if facts.is_orphan {
+            continue;
+        }
         // Also of those that are written already: what runs is wanted on.
         if let Some(content) = contents::of(index, today, memory, facts) {
             memory.contents.insert(facts.id.clone(), content);
         }
+        let edit = memory.contents.get(&facts.id).and_then(|content| edits::next(index, facts, content));
+        if let Some(edit) = edit {
+            next = earlier(next, edit.due());
+            memory.edits.insert(facts.id.clone(), edit);
+        }
         let mut failure = index.snapshot.memory.failures.get(&facts.id).cloned().filter(|f| !is_over(index, facts, f));
         if !writes.touches(&facts.object.metadata) {
-            step(index, facts, memory.contents.get(&facts.id), &mut failure, &mut placer, writes);
+            step(index, facts, Known::of(today, memory, facts), &mut failure, &mut placer, writes);
         }
         if let Some(failure) = failure {
             if failure.retry_at > index.snapshot.uptime {
-                next = Some(next.map_or(failure.retry_at, |n| n.min(failure.retry_at)));
+                next = earlier(next, Some(failure.retry_at));
             }
             memory.failures.insert(facts.id.clone(), failure);
         }
     }
     next
+}
+
+/// What is known of a workload's content.
+#[derive(Clone, Copy, Default)]
+struct Known<'m> {
+    /// Why it can't be started, though it may run.
+    refused: Option<&'m Refusal>,
+    /// Its last edit, if that failed.
+    edit: Option<&'m Edit>,
+}
+
+impl<'m> Known<'m> {
+    fn of(today: &'m Today<'_>, memory: &'m Memory, facts: &WorkloadFacts<'_>) -> Known<'m> {
+        let own = memory.contents.get(&facts.id).and_then(|content| content.resolved.as_ref().err());
+        let set = || today.get(facts.object.metadata.controller()?.uid.as_str())?.missing.as_ref();
+        Known { refused: own.or_else(set), edit: memory.edits.get(&facts.id) }
+    }
+}
+
+fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 /// A workload that has served for as long as the longest back-off has left its failures behind.
@@ -68,7 +97,7 @@ enum Next<'f> {
 fn step<'a>(
     index: &Index<'a>,
     facts: &WorkloadFacts<'a>,
-    content: Option<&Arc<Content>>,
+    known: Known<'_>,
     failure: &mut Option<Failure>,
     placer: &mut Placer<'_, 'a>,
     writes: &mut Writes<'a>,
@@ -79,10 +108,9 @@ fn step<'a>(
         changed.metadata.finalizers.push(WORKLOAD_FINALIZER.to_owned());
         return writes.update(meta, Resource::Workload(changed), Vec::new());
     }
-    let refused = content.and_then(|c| c.resolved.as_ref().err());
     let before = failure.clone();
-    let next = decide(index, facts, refused, failure, placer);
-    write(index, facts, refused, (&next, before.as_ref()), writes);
+    let next = decide(index, facts, known.refused, failure, placer);
+    write(index, facts, known, (&next, before.as_ref()), writes);
 }
 
 /// Decides, and records a failure that is new.
@@ -123,7 +151,7 @@ fn failed(index: &Index<'_>, facts: &WorkloadFacts<'_>, report: &Report, before:
     let (snapshot, config) = (index.snapshot, &index.snapshot.config);
     let (count, mut hosts) = before.map_or((1, Vec::new()), |f| (f.count.saturating_add(1), f.hosts));
     hosts.extend(facts.host.filter(|host| !hosts.contains(host)));
-    let wait = config.retry_first.saturating_mul(1 << (count - 1).min(16)).min(config.retry_max);
+    let wait = edits::back_off(config, count);
     let reason = if report.reason.is_empty() { "StartFailed" } else { &report.reason };
     Failure {
         count,
@@ -139,7 +167,7 @@ fn failed(index: &Index<'_>, facts: &WorkloadFacts<'_>, report: &Report, before:
 fn write<'a>(
     index: &Index<'a>,
     facts: &WorkloadFacts<'a>,
-    refused: Option<&Refusal>,
+    known: Known<'_>,
     (next, failure): (&Next<'_>, Option<&Failure>),
     writes: &mut Writes<'a>,
 ) {
@@ -150,7 +178,7 @@ fn write<'a>(
         Next::Refused(_) | Next::Unplaced(_) | Next::Failed(_) => None,
     };
     let mut draft = Draft::new(&object.status.conditions, meta.generation, index.snapshot.now);
-    match refused {
+    match known.refused {
         Some(refusal) => draft.set("Config", False, refusal.reason, &refusal.message),
         None => draft.set("Config", True, "Resolved", ""),
     }
@@ -172,7 +200,7 @@ fn write<'a>(
             unstarted(&mut draft, Unknown, "Scheduled", "");
             still_failing(failure, &mut draft);
         }
-        Next::Stays => told(facts, failure, &mut draft),
+        Next::Stays => told(facts, failure, known.edit, &mut draft),
     }
     let conditions = draft.finish();
     let host_text = host.map(|h| h.to_string());
@@ -220,7 +248,7 @@ fn still_failing(failure: Option<&Failure>, draft: &mut Draft<'_>) {
 }
 
 /// Conditions of a workload that its host was told to run.
-fn told(facts: &WorkloadFacts<'_>, failure: Option<&Failure>, draft: &mut Draft<'_>) {
+fn told(facts: &WorkloadFacts<'_>, failure: Option<&Failure>, edit: Option<&Edit>, draft: &mut Draft<'_>) {
     let report = match facts.stand {
         Stand::Reported(report) => report,
         Stand::Missing => {
@@ -236,7 +264,10 @@ fn told(facts: &WorkloadFacts<'_>, failure: Option<&Failure>, draft: &mut Draft<
     let reason = if report.reason.is_empty() { report.state.as_str() } else { &report.reason };
     draft.set_if("Sync", running && report.reason.is_empty(), ("Running", ""), (reason, &report.message));
     if index::keeps_previous(report) {
-        draft.set("Ready", False, reason, &format!("the previous version still serves, because the new one failed: {}", report.message));
+        match edit {
+            Some(edit) => draft.set("Ready", False, &edit.reason, &edit.message()),
+            None => draft.set("Ready", False, reason, &format!("the previous version still serves: {}", report.message)),
+        }
     } else if is_ready(report) {
         draft.set("Ready", True, "Ready", "");
     } else if report.conflicts.is_empty() {

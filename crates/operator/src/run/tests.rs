@@ -74,7 +74,7 @@ async fn l06_an_answer_that_was_on_its_way_doesnt_undo_what_the_host_said_since(
     let id = to.run[0].id.clone();
     let report = |state| Report::new(id.clone(), state);
     let state = |operator: &Running| operator.snapshot.hosts[&host].answer.as_ref().unwrap().reports[&id].state;
-    let answer = |sent, state| Answered { host, to: to.clone(), sent, reports: vec![report(state)] };
+    let answer = |sent, state| Answered { host, to: to.clone(), sent, reports: [(id.clone(), report(state))].into() };
 
     let sent = Instant::now();
     operator.reports(host, vec![report(WorkloadState::Running)]);

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use berth_model::resource::{Kind, ObjectKey, Resource};
 use jiff::Timestamp;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::database::Database;
@@ -144,25 +145,60 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH {
-                let Ok(next) = self.queue.try_recv() else { break };
-                batch.push(next);
+        // Until a write has been made again, when collecting failed.
+        let mut may_collect = true;
+        loop {
+            let collects = may_collect && self.state.has_orphans();
+            let mut batch = Vec::new();
+            if !collects {
+                let Some(first) = self.queue.blocking_recv() else { return };
+                batch.push(first);
             }
-            self.perform(batch);
+            while batch.len() < BATCH {
+                match self.queue.try_recv() {
+                    Ok(next) => batch.push(next),
+                    Err(TryRecvError::Empty) => break,
+                    // What is left to collect is found when the file is opened again.
+                    Err(TryRecvError::Disconnected) if batch.is_empty() => return,
+                    Err(TryRecvError::Disconnected) => break,
+                }
+            }
+            if !batch.is_empty() {
+                self.perform(batch);
+                may_collect = true;
+            }
+            if collects {
+                may_collect = self.collect();
+            }
         }
+    }
+
+    /// A step of deleting what has lost its owner. Says whether it succeeded.
+    fn collect(&mut self) -> bool {
+        let mut deltas = Vec::new();
+        self.state.collect(Timestamp::now(), &mut deltas);
+        let committed = self.commit(&deltas);
+        if let Err(error) = &committed {
+            tracing::warn!(error = crate::describe(error), "what deleted objects owned can't be deleted; it is tried again");
+        }
+        committed.is_ok()
+    }
+
+    /// Makes steps durable and shows them, or takes them back.
+    fn commit(&mut self, deltas: &[Delta]) -> Result<(), StoreError> {
+        let committed = if deltas.is_empty() { Ok(()) } else { self.database.commit(deltas, self.state.version()) };
+        match &committed {
+            Ok(()) => self.publish(deltas),
+            Err(_) => self.state.undo(deltas),
+        }
+        committed
     }
 
     fn perform(&mut self, batch: Vec<(Write, Reply)>) {
         let now = Timestamp::now();
         let mut deltas = Vec::new();
         let done: Vec<_> = batch.into_iter().map(|(write, reply)| (self.state.perform(write, now, &mut deltas), reply)).collect();
-        let committed = if deltas.is_empty() { Ok(()) } else { self.database.commit(&deltas, self.state.version()) };
-        match &committed {
-            Ok(()) => self.publish(&deltas),
-            Err(_) => self.state.undo(&deltas),
-        }
+        let committed = self.commit(&deltas);
         for (outcome, reply) in done {
             // Also a write that was refused may have been so because of one that isn't kept.
             let outcome = committed.clone().and(outcome);

@@ -4,13 +4,17 @@
 //! makes durable, or takes back with [`State::undo`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use berth_model::resource::{Kind, ObjectKey, ObjectMeta, Resource};
+use berth_model::resource::{Kind, ObjectKey, ObjectMeta, OwnerReference, Resource};
 use berth_model::validate;
 use jiff::Timestamp;
 
-use super::{Applied, OWN_PREFIX, StoreError};
+use super::{Applied, IMAGES_ANNOTATION, OWN_PREFIX, StoreError};
+
+/// Objects that are deleted in one step because their owner is gone: those with few go with it, and many keep no other write waiting.
+const COLLECTED: usize = 256;
 
 /// One wanted write.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(super) struct State {
     objects: BTreeMap<ObjectKey, Arc<Resource>>,
     uids: HashMap<String, ObjectKey>,
     dependents: HashMap<String, BTreeSet<ObjectKey>>,
+    /// Uids of objects that are gone and may have left dependents, and the last of those that was looked at.
+    gone: BTreeMap<String, Option<ObjectKey>>,
     version: u64,
 }
 
@@ -60,6 +66,9 @@ impl State {
         for object in objects {
             state.insert(Arc::new(object));
         }
+        let owners = state.objects.values().flat_map(|object| &object.metadata().owner_references);
+        let gone = owners.filter(|owner| kind_of(owner).is_some() && !state.uids.contains_key(&owner.uid));
+        state.gone = gone.map(|owner| (owner.uid.clone(), None)).collect();
         state
     }
 
@@ -73,12 +82,55 @@ impl State {
 
     /// Performs `write`, and adds its steps to `deltas`.
     pub(super) fn perform(&mut self, write: Write, now: Timestamp, deltas: &mut Vec<Delta>) -> Result<Outcome, StoreError> {
-        match write {
+        let collects = self.gone.is_empty();
+        let outcome = match write {
             Write::Apply(resource) => self.apply(resource, now, deltas),
             Write::Create(resource) => self.create(resource, now, deltas).map(|made| Outcome::Written(made, Applied::Created)),
-            Write::Update(resource) => self.update(resource, now, deltas),
+            Write::Update(resource) => self.update(resource, deltas),
             Write::UpdateStatus(resource) => self.update_status(resource, deltas),
             Write::Delete(key) => Ok(Outcome::Deleted(self.delete(&key, now, deltas))),
+        };
+        if collects {
+            self.collect(now, deltas);
+        }
+        outcome
+    }
+
+    /// Whether objects that are gone have left dependents.
+    pub(super) fn has_orphans(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// Deletes what objects that are gone have owned, [`COLLECTED`] of it at most, and adds the steps to `deltas`. An object with
+    /// another owner stays.
+    pub(super) fn collect(&mut self, now: Timestamp, deltas: &mut Vec<Delta>) {
+        let mut left = COLLECTED;
+        while left > 0 {
+            let Some((uid, last)) = self.gone.first_key_value().map(|(uid, last)| (uid.clone(), last.clone())) else { return };
+            let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+            let children = self.dependents.get(&uid).into_iter().flat_map(|all| all.range((from.clone(), Bound::Unbounded)));
+            let children: Vec<ObjectKey> = children.take(left).cloned().collect();
+            // One that a failed commit brought back keeps what it owns.
+            let Some(last) = children.last().filter(|_| !self.uids.contains_key(&uid)) else {
+                self.gone.remove(&uid);
+                continue;
+            };
+            self.gone.insert(uid.clone(), Some(last.clone()));
+            left -= children.len();
+            for key in children {
+                self.collect_one(&uid, &key, now, deltas);
+            }
+        }
+    }
+
+    fn collect_one(&mut self, uid: &str, key: &ObjectKey, now: Timestamp, deltas: &mut Vec<Delta>) {
+        let Some(child) = self.objects.get(key).cloned() else { return };
+        if child.metadata().owner_references.iter().all(|owner| owner.uid == uid || self.gone.contains_key(&owner.uid)) {
+            self.delete(key, now, deltas);
+        } else {
+            let mut orphan = (*child).clone();
+            orphan.metadata_mut().owner_references.retain(|owner| owner.uid != uid);
+            self.put(Some(child), orphan, deltas);
         }
     }
 
@@ -92,6 +144,11 @@ impl State {
                 self.insert(before.clone());
             }
         }
+        // What was collected is there again, and to be collected again.
+        let owners = deltas.iter().filter_map(|delta| delta.before.as_ref()).flat_map(|before| &before.metadata().owner_references);
+        let gone: Vec<String> = owners.map(|owner| owner.uid.clone()).filter(|uid| !self.uids.contains_key(uid)).collect();
+        self.gone.values_mut().for_each(|last| *last = None);
+        self.gone.extend(gone.into_iter().map(|uid| (uid, None)));
     }
 
     fn apply(&mut self, mut resource: Resource, now: Timestamp, deltas: &mut Vec<Delta>) -> Result<Outcome, StoreError> {
@@ -110,7 +167,7 @@ impl State {
         merged.labels = with_own(std::mem::take(&mut wanted.labels), &kept.labels);
         merged.annotations = with_own(std::mem::take(&mut wanted.annotations), &kept.annotations);
         *wanted = merged;
-        self.update(resource, now, deltas)
+        self.update(resource, deltas)
     }
 
     fn create(&mut self, mut resource: Resource, now: Timestamp, deltas: &mut Vec<Delta>) -> Result<Arc<Resource>, StoreError> {
@@ -134,9 +191,7 @@ impl State {
     /// A child whose owner has gone would never be collected, so it isn't made.
     fn owner_is_there(&self, resource: &Resource) -> Result<(), StoreError> {
         for owner in &resource.metadata().owner_references {
-            let Some(kind) = Kind::ALL.into_iter().find(|k| k.as_str() == owner.kind && k.api_version() == owner.api_version) else {
-                continue;
-            };
+            let Some(kind) = kind_of(owner) else { continue };
             if !self.uids.contains_key(&owner.uid) {
                 let namespace = resource.metadata().namespace.clone();
                 return Err(StoreError::NotFound(ObjectKey { kind, namespace, name: owner.name.clone() }));
@@ -145,7 +200,7 @@ impl State {
         Ok(())
     }
 
-    fn update(&mut self, mut resource: Resource, now: Timestamp, deltas: &mut Vec<Delta>) -> Result<Outcome, StoreError> {
+    fn update(&mut self, mut resource: Resource, deltas: &mut Vec<Delta>) -> Result<Outcome, StoreError> {
         name_namespace(&mut resource);
         validate::resource(&resource)?;
         let current = self.current(&resource)?;
@@ -160,9 +215,7 @@ impl State {
         }
         let meta = resource.metadata();
         if meta.deletion_timestamp.is_some() && meta.finalizers.is_empty() {
-            let gone = self.take(current, deltas);
-            self.collect_dependents(&gone, now, deltas);
-            return Ok(Outcome::Written(gone, Applied::Configured));
+            return Ok(Outcome::Written(self.take(current, deltas), Applied::Configured));
         }
         Ok(Outcome::Written(self.put(Some(current), resource, deltas), Applied::Configured))
     }
@@ -183,29 +236,13 @@ impl State {
         };
         let meta = current.metadata();
         if meta.finalizers.is_empty() {
-            let gone = self.take(current, deltas);
-            self.collect_dependents(&gone, now, deltas);
+            self.take(current, deltas);
         } else if meta.deletion_timestamp.is_none() {
             let mut marked = (*current).clone();
             marked.metadata_mut().deletion_timestamp = Some(now);
             self.put(Some(current), marked, deltas);
         }
         true
-    }
-
-    /// Deletes what `gone` owned, unless another owner is left.
-    fn collect_dependents(&mut self, gone: &Resource, now: Timestamp, deltas: &mut Vec<Delta>) {
-        let uid = &gone.metadata().uid;
-        for key in self.dependents.get(uid).cloned().unwrap_or_default() {
-            let Some(child) = self.objects.get(&key).cloned() else { continue };
-            if child.metadata().owner_references.iter().all(|o| o.uid == *uid) {
-                self.delete(&key, now, deltas);
-            } else {
-                let mut orphan = (*child).clone();
-                orphan.metadata_mut().owner_references.retain(|o| o.uid != *uid);
-                self.put(Some(child), orphan, deltas);
-            }
-        }
     }
 
     /// The object that `resource` is to replace, if it is the one its writer read.
@@ -238,6 +275,7 @@ impl State {
     fn take(&mut self, object: Arc<Resource>, deltas: &mut Vec<Delta>) -> Arc<Resource> {
         self.version += 1;
         self.remove(&object);
+        self.gone.insert(object.metadata().uid.clone(), None);
         deltas.push(Delta { before: Some(object.clone()), after: None, version: self.version });
         object
     }
@@ -266,6 +304,11 @@ impl State {
     }
 }
 
+/// The owner's kind, if this store keeps objects of it.
+fn kind_of(owner: &OwnerReference) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == owner.kind && kind.api_version() == owner.api_version)
+}
+
 /// An empty namespace in a manifest means `default`.
 fn name_namespace(resource: &mut Resource) {
     let meta = resource.metadata_mut();
@@ -275,7 +318,8 @@ fn name_namespace(resource: &mut Resource) {
 }
 
 fn with_own(mut wanted: BTreeMap<String, String>, kept: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    wanted.extend(kept.iter().filter(|(k, _)| k.starts_with(OWN_PREFIX)).map(|(k, v)| (k.clone(), v.clone())));
+    let is_kept = |key: &String| key.starts_with(OWN_PREFIX) && key != IMAGES_ANNOTATION;
+    wanted.extend(kept.iter().filter(|(k, _)| is_kept(k)).map(|(k, v)| (k.clone(), v.clone())));
     wanted
 }
 
@@ -328,5 +372,47 @@ fn same_spec(a: &Resource, b: &Resource) -> bool {
         (Resource::Artifact(a), Resource::Artifact(b)) => a.spec == b.spec,
         (Resource::ConfigMap(a), Resource::ConfigMap(b)) => a.data == b.data,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(name: &str, owner: &str) -> Resource {
+        let owner = serde_json::json!([{
+            "apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "WorkloadReplicaSet", "name": "web", "uid": owner, "controller": true
+        }]);
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Workload",
+            "metadata": { "name": name, "namespace": "default", "uid": name, "ownerReferences": owner },
+            "spec": { "components": [{ "name": "main", "image": "file:///a.wasm" }] }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_a_process_that_ended_left_to_collect_is_collected_by_the_next() {
+        let mut state = State::new((0..300).map(|i| workload(&format!("web-{i}"), "gone")), 1000);
+        let mut deltas = Vec::new();
+        assert!(state.has_orphans());
+        state.collect(Timestamp::UNIX_EPOCH, &mut deltas);
+        assert_eq!((deltas.len(), state.objects.len()), (COLLECTED, 300 - COLLECTED));
+        while state.has_orphans() {
+            state.collect(Timestamp::UNIX_EPOCH, &mut deltas);
+        }
+        assert!(state.objects.is_empty());
+    }
+
+    #[test]
+    fn what_was_collected_and_taken_back_is_collected_again() {
+        let mut state = State::new((0..10).map(|i| workload(&format!("web-{i}"), "gone")), 1000);
+        let mut deltas = Vec::new();
+        state.collect(Timestamp::UNIX_EPOCH, &mut deltas);
+        assert!(state.objects.is_empty());
+        state.undo(&deltas);
+        assert_eq!(state.objects.len(), 10);
+        state.collect(Timestamp::UNIX_EPOCH, &mut Vec::new());
+        assert!(state.objects.is_empty());
     }
 }

@@ -140,6 +140,20 @@ impl HostHandler for Inner {
         reports
     }
 
+    async fn change(&self, wanted: Vec<Wanted>, unwanted: Vec<WorkloadId>) -> Vec<Report> {
+        if !self.obey().await {
+            self.workloads.send_modify(BTreeMap::clear);
+            return wanted.into_iter().map(|w| Report::failed(w.id, "CompileFailed", "not a component")).collect();
+        }
+        self.workloads.send_if_modified(|now| {
+            unwanted.iter().for_each(|id| drop(now.remove(id)));
+            let changed = !wanted.is_empty() || !unwanted.is_empty();
+            now.extend(wanted.into_iter().map(|w| (w.id, w.workload)));
+            changed
+        });
+        self.workloads.borrow().keys().map(|id| Report::new(id.clone(), WorkloadState::Running)).collect()
+    }
+
     async fn drain(&self, _on: bool) {}
 }
 

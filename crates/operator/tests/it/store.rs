@@ -145,6 +145,34 @@ async fn deleting_an_owner_takes_what_it_owns_and_finalizers_hold_that_up() {
 }
 
 #[tokio::test]
+async fn what_a_deleted_owner_had_in_thousands_goes_in_steps_between_which_others_write() {
+    let store = EmbeddedStore::in_memory().unwrap();
+    let deployment = store.create(deployment("web", 1, "file:///a.wasm")).await.unwrap();
+    let set = store.create(replica_set("web-1", ("web", deployment.metadata().uid.as_str()))).await.unwrap();
+    let owner = Some(("web-1", set.metadata().uid.as_str()));
+    let children =
+        (0..2000).map(|i| store.create(workload(&format!("web-{i:04}"), owner, if i % 2 == 0 { &[WORKLOAD_FINALIZER] } else { &[] })));
+    futures::future::try_join_all(children).await.unwrap();
+    let mut changes = store.watch();
+
+    assert!(store.delete(&key(Kind::WorkloadDeployment, "web")).await.unwrap());
+    let unmarked = async || {
+        let all = store.list(Kind::Workload, None).await.unwrap();
+        all.iter().filter(|w| w.metadata().deletion_timestamp.is_none()).count()
+    };
+    assert!(unmarked().await > 1000, "not all at once");
+    store.apply(config_map("other", "written meanwhile")).await.unwrap();
+    let collected = async {
+        while unmarked().await > 0 {
+            changes.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), collected).await.expect("all is collected");
+    assert_eq!(store.list(Kind::Workload, None).await.unwrap().len(), 1000, "finalizers hold the others");
+    assert!(store.get(&key(Kind::WorkloadReplicaSet, "web-1")).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_child_of_an_owner_that_has_gone_is_refused() {
     let store = EmbeddedStore::in_memory().unwrap();
     let error = store.create(workload("late", Some(("web-1", "0b6d3a52-6e6c-4f2c-9c5e-0d4f3f1c2b1a")), &[])).await.unwrap_err();

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use berth_node::api::{Change, Outcome};
-use berth_node::intake::Skipped;
+use berth_node::intake::{Skipped, Warning};
 use berth_node::notice::Notice;
 use berth_node::url;
 
-use crate::commands::apply::skip_line;
-use crate::commands::tell;
+use crate::commands::apply::{skip_line, warning_line};
+use crate::commands::{tell, warn};
 use crate::output::{Output, Tone, duration, object_name, printable};
 
 /// Speaks; that nobody listens is no reason to stop serving.
@@ -62,6 +62,15 @@ impl<'a> Voice<'a> {
 
     pub(super) fn skipped(&mut self, skipped: &Skipped) {
         self.line(&skip_line(skipped));
+    }
+
+    pub(super) fn warning(&mut self, warning: &Warning) {
+        let text = warning_line(warning);
+        if self.json {
+            tracing::warn!("{text}");
+        } else {
+            warn(&text);
+        }
     }
 
     pub(super) fn applied(&mut self, change: &Change) {

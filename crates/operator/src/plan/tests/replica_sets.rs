@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_model::condition;
-use berth_model::resource::Resource;
+use berth_model::resource::{Kind, Resource};
 use serde_json::{Value, json};
 
 use super::world::*;
@@ -232,4 +232,93 @@ fn recreate_holds_for_a_config_map_too() {
     world.stuck.clear();
     world.settle();
     assert_eq!(environments(&world), ["new"]);
+}
+
+#[test]
+fn l12_when_a_config_map_is_deleted_what_runs_goes_on_and_the_deployment_says_that_nothing_can_be_started() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(deployment_of("web", 2, configured_spec()));
+    world.settle();
+    let before = world.names();
+    world.delete(Kind::ConfigMap, "settings");
+    world.settle();
+    assert_eq!((world.names(), environments(&world)), (before.clone(), vec!["old".to_owned(); 2]), "nothing takes their place");
+    let conditions = world.deployment("web").status.conditions;
+    let sync = condition::find(&conditions, "Sync").unwrap();
+    assert_eq!((sync.status.to_string().as_str(), sync.reason.as_str()), ("False", "ReferenceNotFound"));
+    assert!(sync.message.contains("ConfigMap default/settings"), "{}", sync.message);
+    let (status, _, message) = ready(&conditions);
+    assert!(status == "True" && message.contains("2 of 2") && message.contains("nothing new can be started"), "{message}");
+    assert!(world.happened("ReferenceNotFound"));
+    let config = condition::find(&world.workload(&before[0]).status.conditions, "Config").unwrap().clone();
+    assert_eq!((config.status.to_string().as_str(), config.reason.as_str()), ("False", "ReferenceNotFound"));
+
+    world.apply(deployment_of("web", 3, configured_spec()));
+    world.settle();
+    assert_eq!((world.names().len(), environments(&world).len()), (3, 2), "a new one waits");
+    world.apply(config_map("settings", "old"));
+    world.settle();
+    assert_eq!(environments(&world), ["old"; 3]);
+    assert!(before.iter().all(|name| world.names().contains(name)), "those that ran go on");
+    assert_eq!(condition::find(&world.deployment("web").status.conditions, "Sync").unwrap().reason, "Synced");
+    assert_eq!(ready(&world.deployment("web").status.conditions).2, "3 of 3 workloads ready");
+}
+
+#[test]
+fn l12_a_config_map_that_comes_back_different_replaces_what_ran_without_it() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(config_map("settings", "old"));
+    world.apply(deployment_of("web", 2, configured_spec()));
+    world.settle();
+    world.delete(Kind::ConfigMap, "settings");
+    world.settle();
+    world.apply(config_map("settings", "new"));
+    world.settle();
+    assert_eq!(environments(&world), ["new", "new"]);
+}
+
+#[test]
+fn l12_an_artifact_whose_file_was_built_again_rolls_its_deployments() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    let artifact = |content: &str| {
+        json!({
+            "apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Artifact",
+            "metadata": { "name": "app", "annotations": { "berth.dev/images": content } }, "spec": { "image": "file:///a.wasm" }
+        })
+    };
+    let listed =
+        with(deployment("listed", 1, "artifact://own"), "/spec/artifacts", json!([{ "name": "own", "artifactFrom": { "name": "app" } }]));
+    world.apply(artifact("one"));
+    world.apply(listed);
+    world.apply(deployment("direct", 1, "artifact://app"));
+    world.settle();
+    let uids = |world: &World| world.workloads().into_iter().map(|w| w.metadata.uid).collect::<BTreeSet<_>>();
+    let before = uids(&world);
+    world.apply(artifact("one"));
+    world.settle();
+    assert_eq!(uids(&world), before);
+    world.apply(artifact("two"));
+    world.settle();
+    assert_eq!(uids(&world).len(), 2);
+    assert!(uids(&world).is_disjoint(&before));
+}
+
+#[test]
+fn workloads_whose_replica_set_is_gone_stay_as_they_are_until_they_are_deleted_too() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(replica_set("web", 600, spec("file:///a.wasm")));
+    world.settle();
+    let before = world.snapshot.memory.wants[&host].clone();
+    // As the store says it while it collects: the set first.
+    for set in world.sets() {
+        world.snapshot.objects.remove(&Resource::ReplicaSet(set));
+    }
+    let plan = crate::plan::plan(&world.snapshot);
+    assert!(plan.writes.is_empty(), "{:#?}", plan.writes);
+    assert!(std::sync::Arc::ptr_eq(&before, &plan.wants[&host]), "they have the owner that they had");
 }

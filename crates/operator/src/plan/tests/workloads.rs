@@ -255,3 +255,73 @@ fn l06_a_workload_that_its_host_lost_is_told_about_and_wanted_on() {
     assert_eq!(ready(&world.workload("app").status.conditions).1, "Missing");
     assert_eq!(world.snapshot.memory.wants[&host].run.len(), 1);
 }
+
+#[test]
+fn l05_an_edit_that_failed_is_tried_again_with_back_off_while_the_previous_version_serves() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    let told = |world: &World| world.snapshot.memory.wants[&host].run[0].workload.annotations.get("berth.dev/try").cloned();
+    let broken: Behaviour =
+        Box::new(|_, want| Some(Report { reason: "PullFailed".to_owned(), message: "no such image".to_owned(), ..running(want)? }));
+    world.behaviour = broken;
+    world.apply(workload("app", spec("file:///b.wasm")));
+    let mut tries = Vec::new();
+    for second in 0..20u32 {
+        world.settle();
+        if tries.last().map(|(_, t)| t) != Some(&told(&world)) {
+            tries.push((second, told(&world)));
+        }
+        world.advance(Duration::from_secs(1));
+    }
+    let expected = [(0, None), (1, Some("2".to_owned())), (3, Some("3".to_owned())), (7, Some("4".to_owned())), (15, Some("5".to_owned()))];
+    assert_eq!(tries, expected);
+    let (_, reason, message) = ready(&world.workload("app").status.conditions);
+    assert!(reason == "PullFailed" && message.contains("try 6 follows at"), "{message}");
+
+    world.behaviour = Box::new(|_, want| running(want));
+    world.settle();
+    assert_eq!(ready(&world.workload("app").status.conditions).0, "True");
+    let wants = world.snapshot.memory.wants[&host].clone();
+    world.advance(Duration::from_secs(300));
+    world.settle();
+    assert!(Arc::ptr_eq(&wants, &world.snapshot.memory.wants[&host]), "what serves isn't touched again");
+}
+
+#[test]
+fn l05_an_edit_that_is_being_made_isnt_tried_again_meanwhile() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.behaviour =
+        Box::new(|_, want| Some(Report { reason: "Updating".to_owned(), message: "it is being prepared".to_owned(), ..running(want)? }));
+    world.apply(workload("app", spec("file:///b.wasm")));
+    world.settle();
+    let (status, reason, message) = ready(&world.workload("app").status.conditions);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Updating"), "it isn't what is wanted yet");
+    assert!(message.starts_with("the previous version still serves"), "{message}");
+    let wants = world.snapshot.memory.wants[&host].clone();
+    world.advance(Duration::from_secs(100));
+    world.settle();
+    assert!(Arc::ptr_eq(&wants, &world.snapshot.memory.wants[&host]));
+}
+
+#[test]
+fn l12_a_component_file_that_was_built_again_takes_effect_behind_a_bare_workload() {
+    let mut world = World::new();
+    let host = world.host("one", &[]);
+    let built =
+        |content: &str| with(workload("app", spec("file:///a.wasm")), "/metadata/annotations", json!({ "berth.dev/images": content }));
+    world.apply(built("one"));
+    world.settle();
+    let before = world.snapshot.memory.wants[&host].run[0].workload.clone();
+    world.apply(built("one"));
+    world.settle();
+    assert!(Arc::ptr_eq(&before, &world.snapshot.memory.wants[&host].run[0].workload));
+    world.apply(built("two"));
+    world.settle();
+    let after = &world.snapshot.memory.wants[&host].run[0].workload;
+    assert_ne!(before, *after, "its host prepares it again");
+}

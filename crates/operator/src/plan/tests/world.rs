@@ -15,7 +15,7 @@ use crate::plan::{self, Action, Answer, HostView, HostWants, Objects, Plan, Plan
 use crate::store::{Change, EmbeddedStore, Store, StoreError, Watch};
 
 /// What a host says of a workload that it was told to run; `None`: it doesn't list it.
-type Behaviour = Box<dyn Fn(HostId, &Want) -> Option<Report>>;
+pub(super) type Behaviour = Box<dyn Fn(HostId, &Want) -> Option<Report>>;
 
 pub(super) struct World {
     runtime: tokio::runtime::Runtime,

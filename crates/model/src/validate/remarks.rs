@@ -1,0 +1,49 @@
+//! What is valid and still deserves a word: fields that wasmCloud takes and that have no effect here yet, and images that were hardly meant
+//! as they stand.
+
+use super::Remark;
+use crate::image::ImageRef;
+use crate::resource::{HostInterfaceSpec, LocalResources, Resource};
+use crate::text::quote;
+
+/// Packages of `wasi` that hosts provide to every component, whether an entry asks for them or not.
+const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
+
+/// What a person who applies this object should know. It may be stored all the same.
+pub fn remarks(resource: &Resource) -> Vec<Remark> {
+    let mut remarks: Vec<Remark> = resource.images().into_iter().filter_map(|(field, image)| forgotten_scheme(field, image)).collect();
+    let Some((at, spec)) = resource.workload_spec() else { return remarks };
+    for (index, component) in spec.components.iter().enumerate() {
+        remarks.extend(config(component.local_resources.as_ref(), &format!("{at}.components[{index}]")));
+    }
+    if let Some(service) = &spec.service {
+        remarks.extend(config(service.local_resources.as_ref(), &format!("{at}.service")));
+    }
+    for (index, entry) in spec.host_interfaces.iter().enumerate() {
+        remarks.extend(interface(entry, format!("{at}.hostInterfaces[{index}]")));
+    }
+    remarks
+}
+
+fn forgotten_scheme(field: String, image: &str) -> Option<Remark> {
+    let image = image.trim();
+    let message = format!("`{0}` is taken for a repository in a registry; a file is written file://{0}", quote(image));
+    ImageRef::looks_like_file(image).then_some(Remark { field, message })
+}
+
+fn config(local: Option<&LocalResources>, owner: &str) -> Option<Remark> {
+    local.filter(|local| !local.config.is_empty())?;
+    let message = "has no effect yet: wasi:config comes with a later release; until then give the values as `environment`";
+    Some(Remark { field: format!("{owner}.localResources.config"), message: message.to_owned() })
+}
+
+fn interface(entry: &HostInterfaceSpec, field: String) -> Option<Remark> {
+    if entry.namespace == "wasi" && PROVIDED.contains(&entry.package.as_str()) {
+        return None;
+    }
+    let package = format!("{}:{}", quote(&entry.namespace), quote(&entry.package));
+    let message = format!(
+        "has no effect yet: host interfaces other than wasi:http come with later releases, and a component that imports {package} isn't started"
+    );
+    Some(Remark { field, message })
+}
