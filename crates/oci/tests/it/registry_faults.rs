@@ -216,7 +216,7 @@ async fn l35_all_who_ask_share_one_pull_and_see_how_far_it_is() {
     let arrived = loop {
         match &watch.now()[..] {
             [pulling] if pulling.done_bytes > 0 => break pulling.clone(),
-            _ => assert!(watch.changed().await),
+            _ => assert!(tokio::time::timeout(Duration::from_secs(30), watch.changed()).await.unwrap()),
         }
     };
     assert_eq!((arrived.stage, arrived.done_bytes, arrived.total_bytes), (PullStage::Transferring, 1000, 300_000));

@@ -136,12 +136,14 @@ impl FaultProxy {
     }
 
     /// Waits until so many of these came.
+    ///
+    /// # Panics
+    /// If they don't come in time.
     pub async fn requested(&self, part: &str, count: usize) {
         let mut changes = self.changes.subscribe();
-        while self.requests(part) < count {
-            // The sender is part of this very value.
-            let _ = changes.changed().await;
-        }
+        // The sender is part of this very value, so there is always a next change to wait for.
+        let came = tokio::time::timeout(super::PATIENCE, changes.wait_for(|_| self.requests(part) >= count)).await;
+        assert!(came.is_ok(), "{} of {count} requests for {part} came", self.requests(part));
     }
 
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
