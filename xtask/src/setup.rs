@@ -13,6 +13,7 @@ use crate::workspace::Workspace;
 pub fn all(workspace: &Workspace) -> Result<()> {
     wasm_target(workspace)?;
     guest_tools(workspace)?;
+    registry(workspace)?;
     tools::NEXTEST.install(workspace)?;
     tools::DENY.install(workspace)
 }
@@ -21,6 +22,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
 pub fn for_tests(workspace: &Workspace) -> Result<()> {
     wasm_target(workspace)?;
     guest_tools(workspace)?;
+    registry(workspace)?;
     tools::NEXTEST.install(workspace)
 }
 
@@ -39,6 +41,18 @@ fn guest_tools(workspace: &Workspace) -> Result<()> {
     timed("guest tools", || {
         command::run(
             Command::new(workspace.root.join("scripts/setup-guest-tools.sh"))
+                .env("BERTH_TOOLS", &workspace.tools)
+                .current_dir(&workspace.root),
+        )
+    })
+}
+
+/// The OCI registry that tests pull from.
+fn registry(workspace: &Workspace) -> Result<()> {
+    println!("setup: an OCI registry for tests (at once when there; else two minutes to build it with Go)");
+    timed("registry", || {
+        command::run(
+            Command::new(workspace.root.join("scripts/setup-registry.sh"))
                 .env("BERTH_TOOLS", &workspace.tools)
                 .current_dir(&workspace.root),
         )

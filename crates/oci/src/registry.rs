@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 pub use self::error::{CredentialsUsed, PullError, PullFailure};
-use self::flight::{Flights, Turns};
+use self::flight::{Flights, Shares, Turns};
 use self::progress::Board;
 pub use self::progress::{PullStage, Pulling, PullsWatch};
 use self::pull::{Pull, blocking};
@@ -64,8 +64,9 @@ struct Shared {
     board: Board,
     flights: Flights<Wish, Told>,
     downloads: Turns,
-    /// Pulls at once.
+    /// Pulls at once, in all and per registry.
     pulls: Semaphore,
+    shares: Shares,
     /// Readings of the cache at once. They wait for no pull: a registry that hangs doesn't hold up what is cached.
     reads: Semaphore,
 }
@@ -85,8 +86,9 @@ impl RegistrySource {
         let transport = Transport::new(&settings)?;
         let permits = |wanted: usize| Semaphore::new(wanted.clamp(1, Semaphore::MAX_PERMITS));
         let (pulls, reads) = (permits(settings.limits.concurrent_pulls), permits(settings.limits.concurrent_reads));
+        let shares = Shares::new(settings.limits.concurrent_pulls_per_registry);
         let (board, flights, downloads) = (Board::new(), Flights::new(), Turns::new());
-        Ok(Self { shared: Arc::new(Shared { settings, transport, cache, board, flights, downloads, pulls, reads }) })
+        Ok(Self { shared: Arc::new(Shared { settings, transport, cache, board, flights, downloads, pulls, shares, reads }) })
     }
 
     /// Its cache.
@@ -160,6 +162,9 @@ impl Shared {
 
     async fn pull(&self, image: &RegistryRef, credentials: Option<&Credentials>) -> Result<Artifact, PullFailure> {
         let line = self.board.line(image.to_string());
+        // The registry's share first: who waits for that takes no place of others.
+        let share = self.shares.of(&image.registry);
+        let _share = share.acquire().await.map_err(|_closed| PullFailure::Interrupted)?;
         let _permit = self.pulls.acquire().await.map_err(|_closed| PullFailure::Interrupted)?;
         let metrics = self.cache.metrics();
         metrics.pulls.increment();

@@ -24,7 +24,7 @@ pub const USER: &str = "berth";
 pub const PASSWORD: &str = "hunter2";
 /// [`USER`] and a bcrypt hash of [`PASSWORD`], as the registry's password file has them.
 const HTPASSWD: &str = "berth:$2b$04$c5tHjC2hOgO2zz2DDVTpeOoeufJtakR.t6.Mwyrs.llBXA6sTaGK2\n";
-/// How long a registry may take to start on a busy machine.
+/// How long a test waits for what must come: a registry that starts, a request, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a registry is like.

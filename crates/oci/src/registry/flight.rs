@@ -7,29 +7,40 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use berth_model::digest::Digest;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::sync::Semaphore;
 
 /// What is under way, by what it was asked for. Each piece of work is driven by those who wait for it: it goes on when one of them goes
 /// away, and ends with the last. There is one entry per piece of work under way, so whoever bounds the askers bounds this.
 pub struct Flights<K, T: Clone> {
-    under_way: Mutex<HashMap<K, WeakShared<BoxFuture<'static, T>>>>,
+    under_way: Mutex<UnderWay<K, T>>,
+}
+
+struct UnderWay<K, T: Clone> {
+    flights: HashMap<K, WeakShared<BoxFuture<'static, T>>>,
+    /// How many there may be before those that ended are swept out: twice what the last sweep left, so that sweeping costs little.
+    sweep_at: usize,
 }
 
 impl<K: Eq + Hash, T: Clone> Flights<K, T> {
     pub fn new() -> Self {
-        Self { under_way: Mutex::default() }
+        Self { under_way: Mutex::new(UnderWay { flights: HashMap::new(), sweep_at: 16 }) }
     }
 
     /// The result of what is under way for `key`, else of what `start` makes. Cancel safe.
     pub fn join(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> Shared<BoxFuture<'static, T>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         // What has ended is no answer to who asks now, even if somebody still holds it.
-        under_way.retain(|_, flight| flight.upgrade().is_some_and(|flight| flight.peek().is_none()));
-        if let Some(flight) = under_way.get(&key).and_then(WeakShared::upgrade) {
+        let goes_on = |flight: &WeakShared<_>| flight.upgrade().filter(|flight: &Shared<_>| flight.peek().is_none());
+        if let Some(flight) = under_way.flights.get(&key).and_then(goes_on) {
             return flight;
+        }
+        if under_way.flights.len() >= under_way.sweep_at {
+            under_way.flights.retain(|_, flight| goes_on(flight).is_some());
+            under_way.sweep_at = (2 * under_way.flights.len()).max(16);
         }
         let flight = start().shared();
         if let Some(weak) = flight.downgrade() {
-            under_way.insert(key, weak);
+            under_way.flights.insert(key, weak);
         }
         flight
     }
@@ -56,6 +67,30 @@ impl Turns {
         let turn = Arc::default();
         by_digest.insert(digest.clone(), Arc::downgrade(&turn));
         turn
+    }
+}
+
+/// So many at once per registry, so that one that hangs can't take every place.
+pub struct Shares {
+    each: usize,
+    by_registry: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Shares {
+    pub fn new(each: usize) -> Self {
+        Self { each: each.clamp(1, Semaphore::MAX_PERMITS), by_registry: Mutex::default() }
+    }
+
+    /// What to acquire while something is done with that registry.
+    pub fn of(&self, registry: &str) -> Arc<Semaphore> {
+        let mut by_registry = self.by_registry.lock().unwrap_or_else(PoisonError::into_inner);
+        by_registry.retain(|_, share| share.strong_count() > 0);
+        if let Some(share) = by_registry.get(registry).and_then(Weak::upgrade) {
+            return share;
+        }
+        let share = Arc::new(Semaphore::new(self.each));
+        by_registry.insert(registry.to_owned(), Arc::downgrade(&share));
+        share
     }
 }
 
@@ -90,6 +125,17 @@ mod tests {
         go.notify_one();
         assert_eq!((second.await, third.await), (0, 0));
         assert_eq!(starts.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_ended_is_swept_out() {
+        let flights = Flights::new();
+        for key in 0..1000 {
+            assert_eq!(flights.join(key, || async move { key }.boxed()).await, key);
+        }
+        let going_on: Vec<_> = (0..40).map(|key| flights.join(key, || futures::future::pending().boxed())).collect();
+        assert!(flights.under_way.lock().unwrap().flights.len() <= 80);
+        drop(going_on);
     }
 
     #[tokio::test]

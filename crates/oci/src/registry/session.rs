@@ -91,7 +91,9 @@ impl<'a> Session<'a> {
     /// One try of a request: a response of status 200, or why there is none. Authenticates when the registry asks for it, once.
     pub async fn request(&mut self, method: Method, address: &str, accept: &'static str) -> Result<Response, Failed> {
         let mut response = self.send(&method, address, accept).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
+        // Whom the registry redirects to isn't shown its credentials.
+        let is_registry = Url::parse(address).is_ok_and(|asked| asked.origin() == response.url().origin());
+        if response.status() == StatusCode::UNAUTHORIZED && is_registry {
             // Also when a token was sent: it may have expired meanwhile.
             self.authenticate(&response).await?;
             response = self.send(&method, address, accept).await?;

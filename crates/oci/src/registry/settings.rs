@@ -41,8 +41,11 @@ pub struct RegistryLimits {
     pub component_bytes: u64,
     /// The largest manifest or index, in bytes. Default 4 MiB, the limit that registries set for them.
     pub manifest_bytes: u64,
-    /// Pulls at once, at least 1; the others wait. Default 4. With `component_bytes` it bounds the memory that pulling takes.
+    /// Pulls at once, at least 1; the others wait. Default 8. With `component_bytes` it bounds the memory that pulling takes.
     pub concurrent_pulls: usize,
+    /// Pulls at once from one registry, at least 1; the others wait. Default 4, half of all: a registry that hangs leaves places for
+    /// others.
+    pub concurrent_pulls_per_registry: usize,
     /// Images read from the cache at once, at least 1; the others wait. Default 4, as for files.
     pub concurrent_reads: usize,
     /// How often one request is tried in all, at least once. Default 5: with the pauses some seconds, enough for a registry that is
@@ -71,7 +74,8 @@ impl Default for RegistryLimits {
         Self {
             component_bytes: 256 << 20,
             manifest_bytes: 4 << 20,
-            concurrent_pulls: 4,
+            concurrent_pulls: 8,
+            concurrent_pulls_per_registry: 4,
             concurrent_reads: 4,
             attempts: 5,
             first_pause: Duration::from_millis(250),

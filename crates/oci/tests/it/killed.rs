@@ -1,5 +1,6 @@
 //! Killed in the middle of a pull, or of writing what came: nothing corrupt is ever used.
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ const KILLS: u64 = 12;
 /// What the process does that is killed: pulls the images, and empties the cache, again and again.
 async fn pull_until_killed(place: &str) {
     let (name, folder) = place.split_once(' ').unwrap();
-    let source = source(folder.as_ref(), settings(&[name.to_owned()]));
-    eprintln!("pulling");
+    let source = source(folder.as_ref(), settings(&[name]));
+    std::io::stderr().write_all(b"pulling\n").unwrap();
     loop {
         for number in 0..IMAGES {
             source.pull(&image(&format!("{name}/a/b:{number}")), IfNotPresent, None).await.unwrap();
@@ -81,7 +82,7 @@ async fn l35_after_kill_9_in_a_pull_nothing_corrupt_is_ever_used() {
         }
     }
     assert!(kept > 0, "the kills came before anything was kept");
-    let source = source(folder.path(), settings(&[proxy.name()]));
+    let source = source(folder.path(), settings(&[&proxy.name()]));
     for number in 0..IMAGES {
         let pulled = source.pull(&image(&format!("{}/a/b:{number}", proxy.name())), IfNotPresent, None).await.unwrap();
         assert_eq!(pulled.bytes, component(number, BYTES));
@@ -101,7 +102,7 @@ async fn l35_killed_while_a_component_is_coming_leaves_nothing_of_it() {
     proxy.requested("/blobs/", 1).await;
     child.kill().await.unwrap();
     proxy.heal();
-    let source = source(folder.path(), settings(&[proxy.name()]));
+    let source = source(folder.path(), settings(&[&proxy.name()]));
     let entries = source.cache().entries().unwrap();
     assert!(entries.iter().all(|entry| entry.bytes < 10_000), "{entries:?}");
     let pulled = source.pull(&image(&format!("{}/a/b:0", proxy.name())), IfNotPresent, None).await.unwrap();

@@ -94,9 +94,9 @@ pub fn image(text: &str) -> RegistryRef {
 }
 
 /// Settings with which tests don't wait: short pauses, and plain HTTP with these registries.
-pub fn settings(insecure: &[String]) -> RegistrySettings {
+pub fn settings(insecure: &[&str]) -> RegistrySettings {
     RegistrySettings {
-        insecure: insecure.to_vec(),
+        insecure: insecure.iter().map(|&name| name.to_owned()).collect(),
         environment_proxies: false,
         limits: RegistryLimits {
             attempts: 3,

@@ -18,12 +18,12 @@ async fn l35_what_was_pulled_needs_no_network_and_survives_a_restart() {
     let pinned = image(&format!("{name}/acme/hello@{digest}"));
     let both = image(&format!("{name}/acme/hello:other@{digest}"));
 
-    let first = source(folder.path(), settings(&[name.clone()]));
+    let first = source(folder.path(), settings(&[&name]));
     let artifact = first.pull(&hello, IfNotPresent, None).await.unwrap();
     assert_eq!((artifact.bytes.to_vec(), artifact.digest, artifact.cached), (wanted.clone(), Digest::of(&wanted), false));
     drop(registry);
 
-    let restarted = source(folder.path(), settings(&[name]));
+    let restarted = source(folder.path(), settings(&[&name]));
     for reference in [&hello, &pinned, &both] {
         for policy in [IfNotPresent, Never] {
             let artifact = restarted.pull(reference, policy, None).await.unwrap();
@@ -40,14 +40,14 @@ async fn l35_always_asks_the_registry_and_says_so_when_it_cannot() {
     Pusher::plain().push(&format!("{name}/acme/hello:1"), &[(WASM, b"one")]).await;
     let folder = tempfile::tempdir().unwrap();
     let hello = image(&format!("{name}/acme/hello:1"));
-    let strict = source(folder.path(), settings(&[name.clone()]));
+    let strict = source(folder.path(), settings(&[&name]));
     strict.pull(&hello, Always, None).await.unwrap();
     drop(registry);
 
     let error = strict.pull(&hello, Always, None).await.unwrap_err();
     assert!(matches!(error.reason, PullFailure::NotRevalidated { .. }), "{error}");
     assert!(error.to_string().contains("can't be reached") && error.to_string().contains("IfNotPresent"), "{error}");
-    let lenient = source(folder.path(), RegistrySettings { cached_when_unreachable: true, ..settings(&[name.clone()]) });
+    let lenient = source(folder.path(), RegistrySettings { cached_when_unreachable: true, ..settings(&[&name]) });
     assert_eq!(lenient.pull(&hello, Always, None).await.unwrap().bytes, "one");
     let other = image(&format!("{name}/acme/other:1"));
     let error = lenient.pull(&other, Always, None).await.unwrap_err();
@@ -65,7 +65,7 @@ async fn a_tag_that_moved_is_seen_by_always_alone_and_one_that_has_not_costs_one
     let pushed = format!("{}/acme/hello:1", registry.name());
     pusher.push(&pushed, &[(WASM, b"one")]).await;
     let folder = tempfile::tempdir().unwrap();
-    let source = source(folder.path(), settings(&[proxy.name()]));
+    let source = source(folder.path(), settings(&[&proxy.name()]));
     assert!(!source.pull(&hello, Always, None).await.unwrap().cached);
 
     let before = proxy.requests("/v2/");
@@ -83,7 +83,7 @@ async fn a_component_is_one_layer_of_a_known_type_and_anything_else_is_called_by
     let registry = Registry::plain().await;
     let (pusher, name) = (Pusher::plain(), registry.name());
     let folder = tempfile::tempdir().unwrap();
-    let source = source(folder.path(), settings(&[name.clone()]));
+    let source = source(folder.path(), settings(&[&name]));
     let older = "application/vnd.module.wasm.content.layer.v1+wasm";
     let tar = "application/vnd.oci.image.layer.v1.tar+gzip";
     pusher.push(&format!("{name}/a/older:1"), &[(older, b"older")]).await;
@@ -113,7 +113,7 @@ async fn of_an_index_the_image_for_wasm_is_pulled_and_then_needs_no_network() {
     pusher.push_index(&format!("{name}/a/b:1"), &[(&container, "linux", "amd64"), (&wasm, "wasip2", "wasm")]).await;
     pusher.push_index(&format!("{name}/a/b:2"), &[(&container, "linux", "amd64"), (&other, "linux", "arm64")]).await;
     let folder = tempfile::tempdir().unwrap();
-    let source = source(folder.path(), settings(&[name.clone()]));
+    let source = source(folder.path(), settings(&[&name]));
     let index = image(&format!("{name}/a/b:1"));
     assert_eq!(source.pull(&index, Always, None).await.unwrap().bytes, "wasm");
     let error = source.pull(&image(&format!("{name}/a/b:2")), Always, None).await.unwrap_err();
@@ -128,7 +128,7 @@ async fn what_is_not_there_is_said_at_once_with_what_the_registry_says() {
     let proxy = FaultProxy::start(registry.addr()).await;
     Pusher::plain().push(&format!("{}/a/b:1", registry.name()), &[(WASM, b"a")]).await;
     let folder = tempfile::tempdir().unwrap();
-    let source = source(folder.path(), settings(&[proxy.name()]));
+    let source = source(folder.path(), settings(&[&proxy.name()]));
     for missing in ["a/b:2", "no/such:1"] {
         let error = source.pull(&image(&format!("{}/{missing}", proxy.name())), IfNotPresent, None).await.unwrap_err();
         assert!(matches!(error.reason, PullFailure::NotFound { .. }), "{error}");
@@ -166,7 +166,7 @@ async fn a_registry_with_tls_is_trusted_by_its_own_authority() {
     let error = source(folder.path(), settings(&[])).pull(&hello, IfNotPresent, None).await.unwrap_err();
     assert!(matches!(error.reason, PullFailure::UnknownCa { .. }), "{error:?}");
     assert!(error.to_string().contains("--registry-ca FILE"), "{error}");
-    let error = source(folder.path(), settings(&[name.clone()])).pull(&hello, IfNotPresent, None).await.unwrap_err();
+    let error = source(folder.path(), settings(&[&name])).pull(&hello, IfNotPresent, None).await.unwrap_err();
     assert!(matches!(error.reason, PullFailure::NotPlainHttp { .. }), "{error:?}");
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, &ca_pem).unwrap();
@@ -182,7 +182,7 @@ async fn one_source_takes_images_from_registries_and_from_disk() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.wasm");
     std::fs::write(&file, "read").unwrap();
-    let registries = source(folder.path(), settings(&[name.clone()]));
+    let registries = source(folder.path(), settings(&[&name]));
     let images = ImageSource::new(LocalSource::default(), registries.clone());
     let fetch = async |text: &str| images.fetch(&ImageRef::parse(text).unwrap(), IfNotPresent, None).await;
     assert_eq!(fetch(&format!("{name}/a/b:1")).await.unwrap().bytes, "pulled");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use berth_model::digest::Digest;
 use berth_model::image::RegistryRef;
 use berth_model::resource::PullPolicy::{IfNotPresent, Never};
-use berth_oci::{PullFailure, PullStage, RegistryLimits, RegistrySettings, RegistrySource};
+use berth_oci::{PullFailure, PullStage, RegistryLimits, RegistrySource};
 use berth_testkit::registry::{Fault, FaultProxy, Gate, Registry};
 
 use crate::pushed::{Pusher, WASM, component, image, settings, source};
@@ -34,7 +34,7 @@ impl Scene {
         let content = component(7, 300_000);
         Pusher::plain().push(&format!("{}/a/b:1", registry.name()), &[(WASM, &content)]).await;
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = settings(&[proxy.name(), registry.name()]);
+        let mut settings = settings(&[&proxy.name(), &registry.name()]);
         change(&mut settings.limits);
         let source = source(folder.path(), settings);
         Self { hello: image(&format!("{}/a/b:1", proxy.name())), registry, proxy, folder, content, source }
@@ -216,7 +216,7 @@ async fn l35_all_who_ask_share_one_pull_and_see_how_far_it_is() {
     let arrived = loop {
         match &watch.now()[..] {
             [pulling] if pulling.done_bytes > 0 => break pulling.clone(),
-            _ => assert!(watch.changed().await),
+            _ => assert!(tokio::time::timeout(Duration::from_secs(30), watch.changed()).await.unwrap()),
         }
     };
     assert_eq!((arrived.stage, arrived.done_bytes, arrived.total_bytes), (PullStage::Transferring, 1000, 300_000));
@@ -284,6 +284,27 @@ async fn l35_a_registry_that_hangs_does_not_hold_up_what_is_cached() {
 }
 
 #[tokio::test]
+async fn a_registry_that_hangs_leaves_places_for_others() {
+    let scene = Scene::with(|limits| (limits.concurrent_pulls, limits.concurrent_pulls_per_registry) = (2, 1)).await;
+    scene.proxy.always(MANIFESTS, Fault::HoldAfter(0, Gate::closed()));
+    let hanging = [1, 2, 3].map(|tag| image(&format!("{}/c/d:{tag}", scene.proxy.name())));
+    let [first, second, third] = &hanging;
+    // The same registry under its own name.
+    let other = image(&format!("{}/a/b:1", scene.registry.name()));
+    tokio::select! {
+        _ = async { tokio::join!(scene.pull(), scene.source.pull(first, IfNotPresent, None), scene.source.pull(second, IfNotPresent, None)) } => {
+            panic!("the manifests are held back")
+        }
+        _ = scene.source.pull(third, IfNotPresent, None) => panic!("the manifests are held back"),
+        pulled = async {
+            scene.proxy.requested(MANIFESTS, 1).await;
+            scene.source.pull(&other, IfNotPresent, None).await
+        } => assert_eq!(pulled.unwrap().bytes, scene.content),
+    }
+    assert_eq!(scene.proxy.requests(MANIFESTS), 1);
+}
+
+#[tokio::test]
 async fn l35_a_damaged_copy_is_never_used_and_is_fetched_again() {
     let scene = Scene::new().await;
     scene.pull().await.unwrap();
@@ -302,7 +323,7 @@ async fn a_cache_that_is_too_small_makes_pulls_slower_and_nothing_else() {
     let scene = Scene::new().await;
     let small = berth_oci::CacheSettings { max_bytes: 100_000, ..berth_oci::CacheSettings::in_folder(scene.folder.path().join("small")) };
     let cache = berth_oci::Cache::open(small).unwrap();
-    let settings = RegistrySettings { ..settings(&[scene.proxy.name()]) };
+    let settings = settings(&[&scene.proxy.name()]);
     let source = RegistrySource::new(settings, cache).unwrap();
     for _ in 0..2 {
         let artifact = source.pull(&scene.hello, IfNotPresent, None).await.unwrap();

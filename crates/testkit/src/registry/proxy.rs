@@ -136,12 +136,14 @@ impl FaultProxy {
     }
 
     /// Waits until so many of these came.
+    ///
+    /// # Panics
+    /// If they don't come in time.
     pub async fn requested(&self, part: &str, count: usize) {
         let mut changes = self.changes.subscribe();
-        while self.requests(part) < count {
-            // The sender is part of this very value.
-            let _ = changes.changed().await;
-        }
+        // The sender is part of this very value, so there is always a next change to wait for.
+        let came = tokio::time::timeout(super::PATIENCE, changes.wait_for(|_| self.requests(part) >= count)).await;
+        assert!(came.is_ok(), "{} of {count} requests for {part} came", self.requests(part));
     }
 
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
@@ -259,17 +261,19 @@ fn with_fault(response: Response<Bytes>, fault: Option<Fault>) -> Response<Piece
 struct Pieces {
     whole: Option<Bytes>,
     coming: Option<mpsc::Receiver<io::Result<Bytes>>>,
+    /// What breaks the body off, once what came before is on its way.
+    broken: Option<io::Error>,
     task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Pieces {
     fn whole(content: Bytes) -> Pieces {
-        Pieces { whole: Some(content), coming: None, task: None }
+        Pieces { whole: Some(content), coming: None, broken: None, task: None }
     }
 
     fn streamed() -> (mpsc::Sender<io::Result<Bytes>>, Pieces) {
         let (sender, coming) = mpsc::channel(2);
-        (sender, Pieces { whole: None, coming: Some(coming), task: None })
+        (sender, Pieces { whole: None, coming: Some(coming), broken: None, task: None })
     }
 }
 
@@ -281,8 +285,20 @@ impl Body for Pieces {
         if let Some(whole) = self.whole.take() {
             return Poll::Ready(Some(Ok(Frame::data(whole))));
         }
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
         let Some(coming) = &mut self.coming else { return Poll::Ready(None) };
-        Poll::Ready(ready!(coming.poll_recv(context)).map(|piece| piece.map(Frame::data)))
+        match ready!(coming.poll_recv(context)) {
+            Some(Ok(piece)) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Poll::Ready(None),
+            Some(Err(broken)) => {
+                // A body that is pending is flushed; one that fails takes with it what wasn't sent yet.
+                self.broken = Some(broken);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
