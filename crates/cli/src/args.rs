@@ -43,7 +43,7 @@ fn after_help() -> String {
 pub(crate) enum Command {
     /// Run components on this machine: operator, host and store in one process
     #[command(
-        after_help = "Examples:\n  berth up hello.wasm\n  berth up ./shop --http-addr 127.0.0.1:9000\n  berth up -f shop.yaml -f more/\n  \
+        after_help = "Examples:\n  berth up hello.wasm\n  berth up ./shop --http-addr 127.0.0.1:9000\n  berth up ghcr.io/me/hello:1.0\n  berth up -f shop.yaml -f more/\n  \
                             berth up                     # again what was applied before"
     )]
     Up(Up),
@@ -74,6 +74,16 @@ pub(crate) enum Command {
     /// Show requests, latency and memory of what runs
     #[command(after_help = "Examples:\n  berth top\n  berth top -o json")]
     Top(Top),
+    /// Show, empty or check the caches of images and compiled code
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  berth cache ls\n  berth cache prune --unused-for 168h\n  berth cache prune --to 1Gi\n  berth cache verify"
+    )]
+    Cache {
+        #[command(subcommand)]
+        command: Cache,
+    },
     /// Close the port and finish the requests under way; the process stays
     #[command(after_help = "Example:\n  berth drain && berth stop")]
     Drain(Plain),
@@ -91,8 +101,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Components, manifests, OCI layout folders, or folders with one of these; nothing: what was applied before
-    #[arg(value_name = "PATH")]
+    /// Components, manifests, OCI layout folders, folders with one of these, or images in a registry (REGISTRY/REPOSITORY:TAG); nothing:
+    /// what was applied before
+    #[arg(value_name = "PATH|IMAGE")]
     pub(crate) paths: Vec<PathBuf>,
     /// Manifests: a file, a folder, or `-` for standard input; may be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -216,6 +227,33 @@ pub(crate) struct Top {
     pub(crate) output: TextOrJson,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// List what is cached, the most recently used first
+    Ls(Plain),
+    /// Remove what isn't needed; what runs goes on running
+    Prune(Prune),
+    /// Check every file, and remove those that are damaged or not authentic
+    Verify(Plain),
+}
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false)]
+pub(crate) struct Prune {
+    /// Remove everything
+    #[arg(long, group = "what")]
+    pub(crate) all: bool,
+    /// Remove what wasn't used for so long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, group = "what")]
+    pub(crate) unused_for: Option<std::time::Duration>,
+    /// Remove what was used longest ago, until each of the two caches takes so many bytes
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, group = "what")]
+    pub(crate) to: Option<u64>,
+    /// Output: text or JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Plain {
     /// Output: text or JSON lines
@@ -263,6 +301,10 @@ pub(crate) enum GetFormat {
 
 fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     berth_node::model::quantity::parse_duration(text).map_err(|e| e.to_string())
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    berth_node::model::quantity::parse_bytes(text).map_err(|e| e.to_string())
 }
 
 /// Kinds and a name from `KIND [NAME]` or `KIND/NAME`; several kinds for `all`.

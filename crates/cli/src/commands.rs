@@ -1,6 +1,7 @@
 //! The commands: each a function of its arguments, the settings and standard output.
 
 mod apply;
+mod cache;
 mod delete;
 mod describe;
 mod events;
@@ -53,6 +54,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let config = config::load(&cli.global, up)?;
     telemetry::init(&config.common.log).map_err(|error| Failure::new(Exit::Usage, berth_node::chain(&error)))?;
     let mut out = Output::new(config.common.color);
+    if let Command::Cache { command } = &cli.command {
+        return cache::run(command, &config.common.caches, &mut out);
+    }
     match (cli.command, config.up) {
         (Command::Up(args), Some(up)) => up::run(&args, up, &config.common, &mut out),
         (command, _) => {
@@ -77,7 +81,7 @@ async fn ask(command: Command, common: &Common, out: &mut Output) -> Result<Exit
         Command::Drain(args) => stop::drain(args.output, &client, out).await,
         Command::Stop(args) => stop::stop(args.output, &client, out).await,
         Command::Version(args) => version::run(args.output, &client, out).await,
-        Command::Up(_) | Command::Completions(_) => unreachable!("these don't talk to a running berth"),
+        Command::Up(_) | Command::Completions(_) | Command::Cache { .. } => unreachable!("these don't talk to a running berth"),
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::caches::{Caches, ImagesCollector};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::server::{Body, Handler, respond, whole};
 use crate::system::ProcessFigures;
@@ -28,12 +29,13 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(host: &Host, lifecycle: Arc<Lifecycle>) -> Admin {
+    pub(crate) fn new(host: &Host, caches: &Caches, lifecycle: Arc<Lifecycle>) -> Admin {
         let mut registry = Registry::default();
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("berth_build", "what runs here", Info::new(version));
         registry.register_collector(Box::new(ProcessCollector));
         host.register_metrics(&mut registry);
+        registry.register_collector(Box::new(ImagesCollector(caches.images.metrics().clone())));
         Admin { registry, lifecycle }
     }
 

@@ -8,7 +8,7 @@ mod bare;
 mod images;
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use berth_model::manifest::{self, Document, ManifestError};
@@ -29,7 +29,7 @@ pub enum Input {
     Stdin,
     /// `-f FILE`: manifests, or a folder of them.
     Manifests(PathBuf),
-    /// `up PATH`: a component, manifests, or a folder with either.
+    /// `up PATH`: a component, manifests, or a folder with either; where no such file is, an image in a registry.
     Path(PathBuf),
 }
 
@@ -164,7 +164,15 @@ impl Reader {
     }
 
     fn path(&mut self, path: &Path) -> Result<(), IntakeError> {
-        let meta = path.metadata().map_err(|source| IntakeError::Read { path: path.into(), source })?;
+        let meta = match path.metadata() {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let image = bare::image(path).ok_or(IntakeError::Read { path: path.into(), source: error })?;
+                self.keep(image, path.display().to_string());
+                return Ok(());
+            }
+            Err(source) => return Err(IntakeError::Read { path: path.into(), source }),
+        };
         if meta.is_dir() {
             return self.folder(path);
         }

@@ -1,7 +1,7 @@
 //! Composition root: what runs in one process, and how it is started, watched and ended.
 //!
 //! [`roles::local`] is `berth up`: operator, host, in-process bus and embedded store on one machine. Around it: the data folder it owns
-//! ([`data`]), the local API by which `berth get` and the others talk to it ([`api`]), the admin address, the events it keeps
+//! ([`data`]), the local API by which `berth get` and the others talk to it ([`api`]), the caches it shares with others ([`caches`]), the admin address, the events it keeps
 //! ([`events`]), its logs ([`telemetry`]), and how files become resources ([`intake`]). Nothing here prints: what a person should see is
 //! a [`notice::Notice`].
 
@@ -10,6 +10,7 @@
 mod adapter;
 mod admin;
 pub mod api;
+pub mod caches;
 pub mod data;
 pub mod events;
 pub mod intake;
@@ -25,6 +26,7 @@ pub mod url;
 pub use berth_host as host;
 pub use berth_http as http_stack;
 pub use berth_model as model;
+pub use berth_oci as oci;
 pub use berth_operator::store;
 
 /// An error and its causes in one line.

@@ -1,5 +1,6 @@
 //! `berth up`: runs a local process until it is told to end, and says what happens.
 
+mod progress;
 mod voice;
 
 use std::net::SocketAddr;
@@ -44,8 +45,13 @@ async fn serve(intake: Intake, settings: config::Up, json: bool, out: &mut Outpu
     let grace = settings.local.host.drain_grace;
     let mut local = Local::start(settings.local).await?;
     let mut notices = local.notices();
+    let mut pulls = local.pulls();
     let mut voice = Voice::new(out, json, local.http_addr(), local.tls());
     voice.started(local.data_dir(), local.is_ephemeral(), local.admin_addr().map(|a: SocketAddr| a.to_string()));
+    match local.caches().summary() {
+        Ok(summary) => voice.cached(&summary),
+        Err(error) => tracing::warn!(error = %error, "the caches can't be read"),
+    }
 
     if let Err(failure) = take(intake, &local, &mut voice).await {
         local.shutdown().await;
@@ -58,6 +64,7 @@ async fn serve(intake: Intake, settings: config::Up, json: bool, out: &mut Outpu
                 Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "notices came faster than they were told"),
                 Err(RecvError::Closed) => break Some("the local process"),
             },
+            true = pulls.changed() => voice.pulling(&pulls.now()),
             ended = local.ended() => break ended,
             () = signals.next() => break None,
         }

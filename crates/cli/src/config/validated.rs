@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use berth_node::caches::CachesConfig;
 use berth_node::host::HostConfig;
 use berth_node::http_stack::TlsConfig;
+use berth_node::model::image::ImageRef;
 use berth_node::model::limits::Effective;
 use berth_node::model::quantity::{parse_bytes, parse_duration, write_duration};
+use berth_node::oci::RegistrySettings;
 use berth_node::roles::local::LocalConfig;
 use berth_node::telemetry::{LogConfig, LogFormat};
 
@@ -21,6 +24,12 @@ use super::values::{Origin, Values};
 pub struct Common {
     /// The data folder.
     pub data_dir: PathBuf,
+    /// The caches.
+    pub caches: CachesConfig,
+    /// Whether the caches' folder was named, and isn't the default.
+    pub cache_dir_given: bool,
+    /// Docker's configuration, where there may be one.
+    pub docker_config: Option<PathBuf>,
     /// Logs.
     pub log: LogConfig,
     /// Whether standard output is colored.
@@ -55,19 +64,35 @@ pub(super) fn common(values: &Values, environment: &dyn Fn(&str) -> Option<Strin
     let verbosity = check.read("verbose", 0, number(0..=u8::MAX));
     let data_dir = check.read("data-dir", PathBuf::new(), path);
     let data_dir = if data_dir.as_os_str().is_empty() { default_data_dir(environment, check.errors) } else { data_dir };
+    let named = check.read("cache-dir", None, |text| path(text).map(Some));
+    let cache_dir_given = named.is_some();
+    let sizes = CachesConfig::default();
+    let caches = CachesConfig {
+        dir: named.or_else(|| xdg(environment, "XDG_CACHE_HOME", ".cache")),
+        image_bytes: check.read("image-cache-size", sizes.image_bytes, bytes(0..=u64::MAX)),
+        code_bytes: check.read("code-cache-size", sizes.code_bytes, bytes(0..=u64::MAX)),
+    };
+    let docker = environment("DOCKER_CONFIG").map(PathBuf::from);
+    let docker = docker.or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".docker")));
+    let docker_config = docker.map(|folder| folder.join("config.json"));
     let colored = |terminal: bool| color.unwrap_or(terminal && !no_color());
     let log = LogConfig { format, verbosity, filter: environment("BERTH_LOG"), color: colored(std::io::stderr().is_terminal()) };
-    Common { data_dir, log, color: colored(std::io::stdout().is_terminal()) }
+    Common { data_dir, caches, cache_dir_given, docker_config, log, color: colored(std::io::stdout().is_terminal()) }
 }
 
 fn default_data_dir(environment: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<String>) -> PathBuf {
-    // A relative path there is to be ignored (XDG base directory specification).
-    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-    data.map(|data| data.join("berth")).unwrap_or_else(|| {
+    xdg(environment, "XDG_DATA_HOME", ".local/share").unwrap_or_else(|| {
         errors.push("there is neither XDG_DATA_HOME nor HOME to find the data folder by: name it with --data-dir".to_owned());
         PathBuf::new()
     })
+}
+
+/// Berth's folder in one of the user's base directories: `variable`, or else `below` the home.
+fn xdg(environment: &dyn Fn(&str) -> Option<String>, variable: &str, below: &str) -> Option<PathBuf> {
+    // A relative path there is to be ignored (XDG base directory specification).
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below)));
+    base.map(|base| base.join("berth"))
 }
 
 pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> Up {
@@ -97,7 +122,36 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
         check.errors.push("--ephemeral keeps nothing and --data-dir says where to keep it: give one of them".to_owned());
     }
     let data_dir = (!ephemeral).then(|| common.data_dir.clone());
-    Up { local: LocalConfig { host, data_dir, admin_addr, ..LocalConfig::default() } }
+    let mut caches = common.caches.clone();
+    if ephemeral && !common.cache_dir_given {
+        caches.dir = None;
+    }
+    let registries = registries(&mut check, common);
+    Up { local: LocalConfig { host, data_dir, admin_addr, caches, registries, ..LocalConfig::default() } }
+}
+
+fn registries(check: &mut Check<'_>, common: &Common) -> RegistrySettings {
+    RegistrySettings {
+        ca_file: check.read("registry-ca-path", None, |text| certificates(text).map(Some)),
+        insecure: check.read("insecure-registry", Vec::new(), registry_list),
+        docker_config: common.docker_config.clone(),
+        ..RegistrySettings::default()
+    }
+}
+
+/// `HOST[:PORT]`, with commas between.
+fn registry_list(text: &str) -> Result<Vec<String>, String> {
+    let one = |part: &str| {
+        let part = part.trim();
+        let named = ImageRef::parse(&format!("{part}/image"));
+        match named {
+            Ok(ImageRef::Registry(image)) if image.registry == part => Ok(part.to_owned()),
+            _ => {
+                Err(format!("`{}` is not a registry: a host with a dot or `localhost`, and maybe a port, is expected", part.escape_debug()))
+            }
+        }
+    };
+    text.split(',').map(one).collect()
 }
 
 fn ingress(check: &mut Check<'_>, host: &mut HostConfig) {

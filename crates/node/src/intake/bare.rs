@@ -27,6 +27,21 @@ pub(super) fn layout(path: &Path) -> Result<Resource, IntakeError> {
     Ok(deployment(path, image, &[handler(HttpExport::P2), handler(HttpExport::P3)]))
 }
 
+/// A deployment of an image in a registry, where `typed` names one: its registry has to be said, so that a path that isn't there stays a
+/// path.
+pub(super) fn image(typed: &Path) -> Option<Resource> {
+    let text = typed.to_str()?;
+    let (registry, _) = text.split_once('/')?;
+    let is_file = [".wasm", ".yaml", ".yml", ".json"].iter().any(|ending| text.ends_with(ending));
+    if is_file || !(registry == "localhost" || registry.trim_start_matches('.').contains(['.', ':'])) {
+        return None;
+    }
+    let ImageRef::Registry(image) = ImageRef::parse(text).ok()? else { return None };
+    let name = image.repository.clone();
+    // What it exports is known when it has been pulled; either version may be.
+    Some(deployment(Path::new(&name), ImageRef::Registry(image), &[handler(HttpExport::P2), handler(HttpExport::P3)]))
+}
+
 /// The path as it was given, made absolute. A symbolic link stays one: what it leads to is read anew each time it is given, and each time
 /// the component starts. Only folders before a `..` are followed, as that says where it leads.
 fn absolute(path: &Path) -> Result<PathBuf, IntakeError> {

@@ -208,3 +208,25 @@ fn l12_what_local_images_hold_is_noted_on_workloads_and_artifacts_too() {
     assert_eq!((before.len(), &before), (2, &same));
     assert!(before.iter().zip(&after).all(|(before, after)| before != after));
 }
+
+#[test]
+fn an_image_in_a_registry_is_deployed_by_its_repository_where_no_such_file_is() {
+    let read = |text: &str| super::read(&[Input::Path(text.into())], &mut std::io::empty());
+    for (text, name) in
+        [("ghcr.io/me/hello:1.0", "hello"), ("localhost:5000/shop/Front:2", ""), ("localhost/shop/front-end:2", "front-end")]
+    {
+        match read(text) {
+            Ok(taken) => {
+                let Resource::Deployment(deployment) = &taken.resources[0] else { panic!("a deployment") };
+                assert_eq!(deployment.metadata.name, name);
+                assert_eq!(deployment.spec.template.spec.components[0].image, text);
+                assert_eq!(deployment.spec.template.spec.host_interfaces[0].interfaces, ["incoming-handler", "handler"]);
+            }
+            // A repository has no capital letters.
+            Err(_) => assert!(name.is_empty(), "{text}"),
+        }
+    }
+    for path in ["hello", "hello.wasm", "./shop/hello", "../hello.v1/x", "build.d/hello.wasm", "shop.v1/manifest.yaml", "me/hello:1.0"] {
+        assert!(read(path).unwrap_err().to_string().contains("can't read"), "{path}");
+    }
+}

@@ -17,7 +17,7 @@ use berth_control::{Bus, HostServer, MemoryBus, MemoryBusConfig};
 use berth_host::{Host, HostConfig, StartError};
 use berth_model::event::EventSink;
 use berth_model::resource::Resource;
-use berth_oci::{LocalLimits, LocalSource};
+use berth_oci::{CacheError, PullsWatch, RegistrySettings, RegistrySettingsError};
 use berth_operator::store::{EmbeddedStore, Store, StoreError};
 use berth_operator::{Operator, OperatorConfig};
 use tokio::net::{TcpListener, UnixListener};
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::adapter::{Adapter, Identity};
 use crate::admin::Admin;
 use crate::api::{About, Api, Applied, MAX_STREAMS, apply_all};
+use crate::caches::{Caches, CachesConfig};
 use crate::data::{DataError, DataFolder, Holder};
 use crate::events::{DEFAULT_CAPACITY, EventRing};
 use crate::lifecycle::Lifecycle;
@@ -53,13 +54,24 @@ pub struct LocalConfig {
     pub admin_addr: Option<SocketAddr>,
     /// The operator's pace.
     pub operator: OperatorConfig,
+    /// Where images and compiled code are kept.
+    pub caches: CachesConfig,
+    /// How registries are reached.
+    pub registries: RegistrySettings,
 }
 
 impl Default for LocalConfig {
     fn default() -> LocalConfig {
         let mut host = HostConfig::default();
         host.ingress.addr.set_port(0);
-        LocalConfig { host, data_dir: None, admin_addr: None, operator: OperatorConfig::default() }
+        LocalConfig {
+            host,
+            data_dir: None,
+            admin_addr: None,
+            operator: OperatorConfig::default(),
+            caches: CachesConfig::default(),
+            registries: RegistrySettings::default(),
+        }
     }
 }
 
@@ -72,6 +84,12 @@ pub enum LocalError {
     /// The store.
     #[error("can't open the store of resources")]
     Store(#[from] StoreError),
+    /// The caches.
+    #[error("can't use the caches of images and compiled code: choose another folder for them with --cache-dir")]
+    Caches(#[from] CacheError),
+    /// How registries are reached.
+    #[error("can't reach registries")]
+    Registries(#[from] RegistrySettingsError),
     /// The host.
     #[error("can't start the host")]
     Host(#[from] StartError),
@@ -98,6 +116,8 @@ pub struct Local {
     host: Arc<Host>,
     store: Arc<dyn Store>,
     events: Arc<EventRing>,
+    caches: Caches,
+    pulls: PullsWatch,
     lifecycle: Arc<Lifecycle>,
     notices: broadcast::Sender<Notice>,
     /// Has all notices from the start; for the first who asks.
@@ -136,7 +156,11 @@ impl Local {
             None => None,
         };
         let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        let host = Host::start(config.host.clone(), Arc::new(LocalSource::new(LocalLimits::default())), events.clone())?;
+        let caches = Caches::open(&config.caches, &data.path().join("cache"))?;
+        let source = caches.source(config.registries.clone())?;
+        let pulls = source.registry().pulls();
+        let host_config = HostConfig { code: Some(caches.code.clone()), ..config.host.clone() };
+        let host = Host::start(host_config, Arc::new(source), events.clone())?;
         let holder = Holder::this_process(host.http_addr().to_string());
         data.note(&holder)?;
 
@@ -146,6 +170,8 @@ impl Local {
             host,
             store,
             events,
+            caches,
+            pulls,
             lifecycle: Arc::default(),
             notices,
             first_reader: Some(first_reader),
@@ -182,7 +208,7 @@ impl Local {
             "local API"
         });
         if let Some(listener) = admin {
-            let admin = Arc::new(Admin::new(&self.host, self.lifecycle.clone()));
+            let admin = Arc::new(Admin::new(&self.host, &self.caches, self.lifecycle.clone()));
             let shutdown = self.edge_shutdown.clone();
             self.edge.spawn(async move {
                 serve("admin", listener, admin, shutdown).await;
@@ -247,6 +273,16 @@ impl Local {
     /// The events.
     pub fn events(&self) -> &Arc<EventRing> {
         &self.events
+    }
+
+    /// Images and compiled code.
+    pub fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
+    /// What is being pulled, to watch.
+    pub fn pulls(&self) -> PullsWatch {
+        self.pulls.clone()
     }
 
     /// Who asks for drain and end.

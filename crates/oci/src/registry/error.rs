@@ -61,7 +61,7 @@ pub enum PullFailure {
     /// The registry's certificate is signed by nobody who is trusted.
     #[error(
         "the certificate of {host} isn't signed by an authority that this machine trusts: name the authority's certificate with \
-         --registry-ca FILE"
+         --registry-ca-path FILE"
     )]
     UnknownCa {
         /// Who showed it.

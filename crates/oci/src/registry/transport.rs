@@ -19,7 +19,7 @@ const USER_AGENT: &str = concat!("berth/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrySettingsError {
     /// The file of authorities can't be read.
-    #[error("--registry-ca: {} can't be read", path.display())]
+    #[error("--registry-ca-path: {} can't be read", path.display())]
     CaUnreadable {
         /// The file.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum RegistrySettingsError {
         source: io::Error,
     },
     /// The file of authorities holds none.
-    #[error("--registry-ca: {} holds no PEM certificate (BEGIN CERTIFICATE) that can be used: {problem}", path.display())]
+    #[error("--registry-ca-path: {} holds no PEM certificate (BEGIN CERTIFICATE) that can be used: {problem}", path.display())]
     CaUnusable {
         /// The file.
         path: PathBuf,
@@ -179,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         let open = || tls(Some(&path)).unwrap_err().to_string();
-        assert_eq!(open(), format!("--registry-ca: {} can't be read", path.display()));
+        assert_eq!(open(), format!("--registry-ca-path: {} can't be read", path.display()));
         std::fs::write(&path, "not PEM").unwrap();
         assert!(open().contains("holds no PEM certificate"), "{}", open());
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();

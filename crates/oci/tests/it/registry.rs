@@ -165,7 +165,7 @@ async fn a_registry_with_tls_is_trusted_by_its_own_authority() {
 
     let error = source(folder.path(), settings(&[])).pull(&hello, IfNotPresent, None).await.unwrap_err();
     assert!(matches!(error.reason, PullFailure::UnknownCa { .. }), "{error:?}");
-    assert!(error.to_string().contains("--registry-ca FILE"), "{error}");
+    assert!(error.to_string().contains("--registry-ca-path FILE"), "{error}");
     let error = source(folder.path(), settings(&[&name])).pull(&hello, IfNotPresent, None).await.unwrap_err();
     assert!(matches!(error.reason, PullFailure::NotPlainHttp { .. }), "{error:?}");
     let ca_file = folder.path().join("ca.pem");

@@ -2,16 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_node::api::{Change, Outcome};
+use berth_node::caches::CachesSummary;
 use berth_node::intake::{Skipped, Warning};
 use berth_node::notice::Notice;
+use berth_node::oci::Pulling;
 use berth_node::url;
 
 use crate::commands::apply::{skip_line, warning_line};
 use crate::commands::{tell, warn};
-use crate::output::{Output, Tone, duration, object_name, printable};
+use crate::output::{Output, Tone, duration, object_name, printable, size};
+
+use super::progress::Progress;
 
 /// Speaks; that nobody listens is no reason to stop serving.
 pub(super) struct Voice<'a> {
@@ -19,14 +23,16 @@ pub(super) struct Voice<'a> {
     json: bool,
     addr: SocketAddr,
     tls: bool,
+    progress: Progress,
 }
 
 impl<'a> Voice<'a> {
     pub(super) fn new(out: &'a mut Output, json: bool, addr: SocketAddr, tls: bool) -> Voice<'a> {
-        Voice { out, json, addr, tls }
+        Voice { out, json, addr, tls, progress: Progress::new(json) }
     }
 
     fn line(&mut self, text: &str) {
+        self.progress.clear();
         if self.json {
             tracing::info!("{text}");
         } else {
@@ -35,6 +41,7 @@ impl<'a> Voice<'a> {
     }
 
     fn error(&mut self, text: &str) {
+        self.progress.clear();
         if self.json {
             tracing::error!("{text}");
         } else {
@@ -57,6 +64,23 @@ impl<'a> Voice<'a> {
             self.line(&format!("nothing is kept; other commands reach it with --data-dir {}", data_dir.display()));
         } else {
             self.line(&format!("data folder {}", data_dir.display()));
+        }
+    }
+
+    /// What is kept from before; nothing is said of empty caches.
+    pub(super) fn cached(&mut self, summary: &CachesSummary) {
+        if summary.image_bytes == 0 && summary.compiled == 0 {
+            return;
+        }
+        let components = if summary.compiled == 1 { "component" } else { "components" };
+        let (code, images) = (size(summary.code_bytes), size(summary.image_bytes));
+        let dir = summary.dir.display();
+        self.line(&format!("caches: {} compiled {components} ({code}), {images} of images, in {dir}", summary.compiled));
+    }
+
+    pub(super) fn pulling(&mut self, pulls: &[Pulling]) {
+        for line in self.progress.show(pulls, Instant::now()) {
+            self.line(&line);
         }
     }
 
