@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
 use crate::metrics::{HostMetrics, WorkloadMetrics};
+use crate::pace::{Pace, Paces};
 use crate::ticker::Pulse;
-use crate::turn::Pace;
 
 /// Longest message of an event, bytes; the rest is cut.
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Arc<rustls::ClientConfig>,
     /// Whether guests run.
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) paces: Paces,
 }
 
 /// Identity and authority of one component of one workload.
@@ -47,7 +48,8 @@ pub(crate) struct Component {
     pub(crate) lookups: Arc<Semaphore>,
     /// Shared by the workload's components.
     pub(crate) voice: Arc<Voice>,
-    pub(crate) pace: Pace,
+    /// Shared by all workloads of the owner.
+    pub(crate) pace: Arc<Pace>,
     pub(crate) host: Arc<Shared>,
 }
 
@@ -146,13 +148,14 @@ pub(crate) mod tests {
             metrics: metrics.workload("default", workload),
             lookups: crate::egress::lookup::bound(),
             voice: Voice::new(),
-            pace: Pace::default(),
+            pace: Arc::default(),
             host: Arc::new(Shared {
                 memory: Arc::new(MemoryBudget::new(1 << 30)),
                 metrics,
                 events: Arc::new(Nowhere),
                 tls,
                 pulse: Arc::default(),
+                paces: Paces::default(),
             }),
         };
         (Arc::new(component), logs)

@@ -154,7 +154,7 @@ pub(crate) fn store(engine: &Engine, component: &Arc<Component>, request: Option
         if Instant::now() >= guest.deadline {
             return Err(DeadlinePassed.into());
         }
-        Ok(UpdateDeadline::YieldCustom(1, turn::next(&guest.asker.component)))
+        Ok(UpdateDeadline::YieldCustom(1, turn::next(&guest.asker.component.pace)))
     });
     store.set_epoch_deadline(1);
     store

@@ -23,6 +23,7 @@ use crate::ingress::Ingress;
 use crate::limiter::MemoryBudget;
 use crate::logs::LogBook;
 use crate::metrics::{HostCollector, HostMetrics, WorkloadFigures};
+use crate::pace::Paces;
 use crate::prepare::Preparer;
 use crate::routes::Routes;
 use crate::status::{Status, WantedWorkload};
@@ -80,6 +81,7 @@ impl Host {
             events,
             tls: client_tls(&config)?,
             pulse,
+            paces: Paces::default(),
         });
         let preparer = Preparer {
             config: config.clone(),

@@ -22,6 +22,7 @@ mod invoke;
 mod limiter;
 pub mod logs;
 mod metrics;
+mod pace;
 mod prepare;
 mod request_id;
 mod reuse;

@@ -19,9 +19,9 @@ use crate::intake::{HttpExport, Inspection, NotAComponent};
 use crate::invoke::{Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
 use crate::metrics::WorkloadMetrics;
+use crate::pace::Pace;
 use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::status::ComponentStatus;
-use crate::turn::Pace;
 
 /// Packages of WASI that the host provides.
 const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
@@ -144,17 +144,19 @@ struct Whole<'a> {
     log: &'a Arc<WorkloadLog>,
     metrics: &'a Arc<WorkloadMetrics>,
     voice: Arc<Voice>,
+    pace: Arc<Pace>,
 }
 
 impl Preparer {
     pub(crate) async fn prepare(
         &self,
         workload: &Workload,
+        owner: &str,
         log: &Arc<WorkloadLog>,
         metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Prepared, PrepareError> {
         check_supported(workload)?;
-        let whole = Whole { workload, log, metrics, voice: Voice::new() };
+        let whole = Whole { workload, log, metrics, voice: Voice::new(), pace: self.shared.paces.of(owner) };
         let mut linked = Vec::with_capacity(workload.components.len());
         for component in &workload.components {
             linked.push(self.link(&whole, component).await?);
@@ -215,7 +217,7 @@ impl Preparer {
             metrics: whole.metrics.clone(),
             lookups: egress::lookup::bound(),
             voice: whole.voice.clone(),
-            pace: Pace::default(),
+            pace: whole.pace.clone(),
             host: self.shared.clone(),
         })
     }

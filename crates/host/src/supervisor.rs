@@ -202,11 +202,11 @@ impl Supervisor {
     /// Prepares the wanted form, beside the one that serves.
     fn spawn_prepare(self: &Arc<Self>, item: &Item) {
         let (me, id, attempt) = (self.clone(), item.id().clone(), item.attempt);
-        let (workload, log, metrics) = (item.wanted.workload.clone(), item.log.clone(), item.metrics.clone());
+        let (wanted, log, metrics) = (item.wanted.clone(), item.log.clone(), item.metrics.clone());
         self.tasks.spawn_on(
             async move {
                 let start = Instant::now();
-                let prepare = tokio::time::timeout(PREPARE_TIMEOUT, me.preparer.prepare(&workload, &log, &metrics));
+                let prepare = tokio::time::timeout(PREPARE_TIMEOUT, me.preparer.prepare(&wanted.workload, &wanted.owner, &log, &metrics));
                 let result = tokio::select! {
                     result = prepare => result,
                     () = me.stop.cancelled() => return,

@@ -1,60 +1,31 @@
 //! Turns: guests that compute share their thread one slice at a time.
 //!
 //! A guest that used up its tick goes on only after the thread has looked at its sockets and run all that came of it. Of several such
-//! guests only one gets a slice before the thread looks again, and the workloads they are of are served in rotation. A guest of a
-//! workload whose guests compute waits for a turn before its first slice too; otherwise many that each take a little less than a
-//! tick would hold the thread together. So a neighbour waits for one tick at most, however many guests compute (measured: with
-//! plain yields four that spin held it for 620 ms at the 99th percentile).
+//! guests only one gets a slice before the thread looks again, and the owners they are of are served in rotation. Where guests of an owner
+//! compute for long at a stretch ([`crate::pace`]), the next ones wait for a turn before their first slice too; otherwise many that each
+//! take a little less than a tick would hold the thread together. So a neighbour waits for about one tick, however many guests compute
+//! (measured: with plain yields four that spin held it for 620 ms at the 99th percentile).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use crate::component::Component;
+use crate::pace::Pace;
 use crate::ticker::Ticking;
-
-/// Ticks in a row after which a guest counts as one that computes: of the first it may have had a moment only.
-const COMPUTES: u32 = 2;
 
 thread_local! {
     static LINE: Arc<Line> = Arc::default();
     /// The turn of the guest whose slice runs now.
     static RUNNING: RefCell<Option<Turn>> = const { RefCell::new(None) };
-    /// What the poll that runs now made of its guest.
-    static STEPPED_BACK: Cell<Option<Step>> = const { Cell::new(None) };
 }
 
-/// Whether guests of a component compute: have lately, that is.
-#[derive(Default)]
-pub(crate) struct Pace(AtomicBool);
-
-impl Pace {
-    fn computes(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Written only when it changes: all threads read it.
-    fn set(&self, computes: bool) {
-        if self.computes() != computes {
-            self.0.store(computes, Ordering::Relaxed);
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// It used up its tick.
-    Interrupted,
-    /// It still waits for its turn.
-    Waits,
-}
-
-/// A thread's guests that wait for a turn: those of one workload in the order they came, the workloads in rotation.
+/// A thread's guests that wait for a turn: those of one owner in the order they came, the owners in rotation.
 #[derive(Default)]
 struct Line(Mutex<State>);
 
@@ -64,7 +35,7 @@ struct State {
     groups: VecDeque<(Group, VecDeque<oneshot::Sender<Turn>>)>,
 }
 
-/// What turns are shared among: guests of one owner stand together.
+/// What turns are shared among: guests of one owner stand together. The address of the pace that they share.
 type Group = usize;
 
 /// The right to compute; given on when it is dropped.
@@ -120,63 +91,41 @@ impl Drop for Turn {
 }
 
 /// What a guest does at the end of its tick: steps back, and waits for its next turn.
-pub(crate) fn next(component: &Component) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    STEPPED_BACK.set(Some(Step::Interrupted));
-    Box::pin(wait(group(component)))
+pub(crate) fn next(pace: &Arc<Pace>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(wait(Arc::as_ptr(pace).addr()))
 }
 
-/// The address of its metrics, which all workloads of one owner share.
-fn group(component: &Component) -> Group {
-    Arc::as_ptr(&component.metrics).addr()
+/// What a guest does before its first slice: waits for its turn, if guests of its owner compute.
+pub(crate) async fn first(pace: &Arc<Pace>) {
+    if pace.computes() {
+        wait(Arc::as_ptr(pace).addr()).await;
+    }
 }
 
 async fn wait(group: Group) {
     let held = RUNNING.take();
-    let mut line = std::pin::pin!(async move {
-        // Woken once the thread's driver was polled, behind what was waiting for a socket ...
-        tokio::task::yield_now().await;
-        // ... and once more, behind what came of that. The turn is kept until then, so that no other guest computes before.
-        tokio::task::yield_now().await;
-        drop(held);
-        LINE.with(Arc::clone).turn(group).await
-    });
-    let turn = poll_fn(|cx| {
-        let polled = line.as_mut().poll(cx);
-        if polled.is_pending() && STEPPED_BACK.get().is_none() {
-            STEPPED_BACK.set(Some(Step::Waits));
-        }
-        polled
-    })
-    .await;
+    // Woken once the thread's driver was polled, behind what was waiting for a socket ...
+    tokio::task::yield_now().await;
+    // ... and once more, behind what came of that. The turn is kept until then, so that no other guest computes before.
+    tokio::task::yield_now().await;
+    drop(held);
+    let turn = LINE.with(Arc::clone).turn(group).await;
     RUNNING.set(Some(turn));
 }
 
-/// Runs a guest of `component`: in turn with others where it computes, ticked while it runs. A turn goes back whenever the guest waits
-/// for something else than its next.
+/// Runs a guest of `component`: ticked while it runs, and with its pace noted. A turn goes back whenever the guest waits for something else
+/// than its next.
 pub(crate) async fn shared<F: Future>(component: Arc<Component>, guest: F) -> F::Output {
-    if component.pace.computes() {
-        wait(group(&component)).await;
-    }
     let mut guest = std::pin::pin!(guest);
-    let mut stretch = 0;
     let _last = GiveBack;
     poll_fn(|cx| {
-        STEPPED_BACK.take();
+        let begin = Instant::now();
         let polled = {
             let _ticking = Ticking::new(&component.host.pulse);
             guest.as_mut().poll(cx)
         };
         RUNNING.take();
-        match STEPPED_BACK.take() {
-            Some(Step::Interrupted) => {
-                stretch += 1;
-                if stretch == COMPUTES {
-                    component.pace.set(true);
-                }
-            }
-            Some(Step::Waits) => {}
-            None => component.pace.set(std::mem::take(&mut stretch) >= COMPUTES),
-        }
+        component.pace.note(begin.elapsed());
         polled
     })
     .await
@@ -203,7 +152,7 @@ mod tests {
         tokio::spawn(shared(component.clone(), async move {
             for _ in 0..3 {
                 order.lock().unwrap().push(name);
-                next(&own).await;
+                next(&own.pace).await;
             }
         }))
     }
@@ -221,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn l32_turns_go_round_the_workloads_however_many_guests_one_has() {
+    async fn l32_turns_go_round_the_owners_however_many_guests_one_has() {
         let order = Order::default();
         let ((many, _), (one, _)) = (component_of("many"), component_of("one"));
         let mut tasks: Vec<_> = (0..10).map(|_| computing(&many, "many", &order)).collect();
@@ -236,20 +185,19 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn l30_guests_of_a_workload_that_computes_wait_before_their_first_slice() {
-        let (order, (component, _)) = (Order::default(), component());
-        computing(&component, "first", &order).await.unwrap();
-        assert!(component.pace.computes());
+    async fn l30_guests_of_an_owner_that_computes_wait_before_their_first_slice() {
+        let (component, _) = component();
+        let begins = |component: Arc<Component>| tokio::spawn(shared(component.clone(), async move { first(&component.pace).await }));
         let turn = LINE.with(Arc::clone).turn(0).await;
-        let waits = computing(&component, "second", &order);
+        begins(component.clone()).await.unwrap();
+        component.pace.note(std::time::Duration::from_millis(5));
+        let waits = begins(component.clone());
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(order.lock().unwrap().len(), 3, "nobody computes beside a turn");
+        assert!(!waits.is_finished(), "nobody computes beside a turn");
         drop(turn);
         waits.await.unwrap();
-        shared(component.clone(), async {}).await;
-        assert!(!component.pace.computes(), "one that answers within a tick");
     }
 
     #[tokio::test(flavor = "current_thread")]

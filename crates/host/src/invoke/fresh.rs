@@ -6,7 +6,7 @@ use super::ending::{Owned, flatten};
 use super::fate::Fate;
 use super::timer::before;
 use super::{Entry, Head, Job, call};
-use crate::guest;
+use crate::{guest, turn};
 
 /// Runs the job in an instance of its own.
 pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
@@ -15,6 +15,7 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
     let store = guest::store(&entry.engine, &entry.component, Some(id.clone()), deadline);
     let mut owned = Owned::new(store, entry.component.clone(), fate);
     let serve = async {
+        turn::first(&entry.component.pace).await;
         let store = owned.store();
         let handler = entry.pre.instantiate(store).await?;
         call::run(store, &handler, request, &head).await

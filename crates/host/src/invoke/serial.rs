@@ -7,8 +7,8 @@ use super::ending::{Owned, flatten};
 use super::fate::Fate;
 use super::timer::before;
 use super::{Entry, Head, Job, call};
-use crate::guest;
 use crate::reuse::{Reuse, Warm};
+use crate::{guest, turn};
 
 /// Runs the job in a warm instance, or in a new one that may become warm.
 pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
@@ -28,6 +28,7 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
         }
     };
     let serve = async {
+        turn::first(&entry.component.pace).await;
         let store = owned.store();
         let handler = match warm {
             Some(handler) => handler,

@@ -185,7 +185,11 @@ impl Run {
         // Declared after the store, so dropped before it.
         let dying = Dying(&self.fate);
         let cut = entry.cut.clone();
-        let handler = match super::ending::flatten(before(ready_by, &cut, entry.pre.instantiate(&mut store)).await) {
+        let instantiate = async {
+            turn::first(&self.component.pace).await;
+            entry.pre.instantiate(&mut store).await
+        };
+        let handler = match super::ending::flatten(before(ready_by, &cut, instantiate).await) {
             Ok(handler) => handler,
             Err(error) => {
                 self.owe_all(queue, owed);
