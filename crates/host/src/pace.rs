@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Guests that compute this long at a stretch wait for their turn before they begin: a fifth of a tick. What hello takes is a tenth of it.
 const LONG_US: u32 = 200;
 /// The mean goes half of the way to what is new in about this much computing, so that many short stretches don't hide a long one.
-const MEMORY_US: u32 = 2_000;
+const MEMORY_US: u32 = 5_000;
 /// Stretches below half of what is long aren't noted while the mean is below it too: nearly all are, and the mean is shared by threads.
 const SHORT_US: u32 = LONG_US / 2;
 
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn who_stops_computing_is_forgotten() {
-        assert!(!after([1_000; 100].into_iter().chain([30; 300])));
+        assert!(!after([1_000; 100].into_iter().chain([30; 500])));
     }
 
     #[test]
