@@ -35,8 +35,8 @@ use self::machine::Machine;
 use self::outcome::{Outcome, Report};
 use crate::workspace::Workspace;
 
-/// A load average above this before a run means that others use the machine: its figures are not to be trusted.
-const QUIET: f64 = 0.5;
+/// If others use more of the machine than this part before a scenario begins, its figures are not to be trusted.
+const QUIET: f64 = 0.05;
 
 /// Measures berth (a release build) beside `wasmtime serve` of the engine's own version, in alternating rounds, and prints medians.
 ///
@@ -132,12 +132,15 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         let measured = runtime.block_on(async {
             // Whatever ends the measuring drops it, and dropping it kills every process that it started.
             tokio::select! {
-                measured = measure(&lab, scenarios, &results) => measured,
-                signalled = interrupted() => signalled.and_then(|()| bail!("interrupted")),
+                biased;
+                signalled = interrupted() => signalled.err().map(Err),
+                measured = measure(&lab, scenarios, &results) => Some(measured),
             }
         });
-        if let Err(error) = measured {
-            return Err(error.context(format!("the logs of what was measured are in {}", lab.keep().display())));
+        match measured {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(error.context(format!("the logs of what was measured are in {}", lab.keep().display()))),
+            None => bail!("interrupted"),
         }
     }
     if options.write {
@@ -152,16 +155,16 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 async fn measure(lab: &Lab, scenarios: &[Scenario], results: &std::path::Path) -> Result<()> {
     for scenario in scenarios {
         let name = scenario.name();
-        let load = machine::load_average().context("cannot tell the load average")?;
-        if load > QUIET {
-            println!("bench: {name}: the load average is {load}: others use this machine, so don't trust these figures");
+        let busy = machine::busy().await?;
+        if busy > QUIET {
+            println!("bench: {name}: others use {:.0}% of this machine, so don't trust these figures", busy * 100.0);
         }
         println!("\n== {name}");
         let machine = Machine::here()?;
         let versions = lab.versions()?;
         let report = scenario.measure(lab).await.with_context(|| format!("scenario {name}"))?;
         print!("{}", report.text());
-        Outcome::new(name, load, machine, versions, lab, report)?.write(results)?;
+        Outcome::new(name, busy, machine, versions, lab, report)?.write(results)?;
     }
     println!("\nbench: kept in {}", results.display());
     Ok(())

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::procfs::kibibytes;
 use crate::command;
+
+/// How long to look at what others do.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +59,26 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
     Some(model.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// How many processes wanted to run over the last minute, on average.
-pub fn load_average() -> Option<f64> {
-    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+/// The part (0 to 1) of all cores' time that others use, looked at for a while in which this program does nothing.
+pub async fn busy() -> Result<f64> {
+    let before = times()?;
+    tokio::time::sleep(LOOK).await;
+    let after = times()?;
+    let [idle, all] = [0, 1].map(|at| (after[at] - before[at]) as f64);
+    Ok(1.0 - idle / all.max(1.0))
+}
+
+fn times() -> Result<[u64; 2]> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    idle_and_all(&text).context("/proc/stat isn't understood")
+}
+
+/// Clock ticks since the start of the machine that were idle (also while waiting for a disk), and all.
+fn idle_and_all(stat: &str) -> Option<[u64; 2]> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    // The last two, of guests of this machine, are part of the first two.
+    let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|ticks| ticks.parse().ok()).collect();
+    Some([ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()])
 }
 
 #[cfg(test)]
@@ -72,9 +93,17 @@ mod tests {
     }
 
     #[test]
+    fn idle_time_is_idle_and_waiting() {
+        let stat = "cpu  100 1 20 1000 50 0 3 7 90 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(idle_and_all(stat), Some([1050, 1181]));
+        assert_eq!(idle_and_all("intr 1"), None);
+    }
+
+    #[test]
     fn this_machine_is_described() {
         let machine = Machine::here().expect("it is readable");
         assert!(machine.cores > 0 && machine.memory_bytes > 0 && machine.kernel.starts_with("Linux"), "{machine:?}");
-        assert!(load_average().is_some());
+        let [idle, all] = times().expect("it is readable");
+        assert!(idle <= all);
     }
 }

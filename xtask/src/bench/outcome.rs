@@ -136,8 +136,8 @@ pub struct Outcome {
     pub rounds: Option<u32>,
     /// Seconds that were asked for.
     pub seconds: Option<u32>,
-    /// The machine's load average before it began.
-    pub load_before: f64,
+    /// The part of the machine that others used before it began.
+    pub busy_before: f64,
     /// The machine.
     pub machine: Machine,
     /// What was measured.
@@ -148,9 +148,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// A scenario's report with what was so when it was measured.
-    pub fn new(scenario: String, load_before: f64, machine: Machine, versions: Versions, lab: &Lab, report: Report) -> Result<Outcome> {
+    pub fn new(scenario: String, busy_before: f64, machine: Machine, versions: Versions, lab: &Lab, report: Report) -> Result<Outcome> {
         let date = command::stdout(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?.trim().to_owned();
-        Ok(Outcome { scenario, date, rounds: lab.options.rounds, seconds: lab.options.seconds, load_before, machine, versions, report })
+        Ok(Outcome { scenario, date, rounds: lab.options.rounds, seconds: lab.options.seconds, busy_before, machine, versions, report })
     }
 
     /// Keeps it in `folder`, in the place of an earlier one of the same scenario.

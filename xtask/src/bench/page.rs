@@ -17,12 +17,13 @@ const HEAD: &str = "# Benchmarks
 
 `berth up` beside `wasmtime serve`, the engine's own server, of the version of the engine that Berth has. Both run on one machine, together
 with the client, and are measured in turn in alternating rounds: ratios say more than figures, and CPU time per request is the steadiest of
-these. Berth runs as anyone starts it, with deadlines, memory limits, interruption, logs and metrics on, of which `wasmtime serve` has none on by default.
+these. Berth runs as anyone starts it, with deadlines, memory limits, interruption and metrics on, of which `wasmtime serve` has
+none on by default.
 
 To repeat it on a machine that does nothing else (`cargo xtask bench --help` has the options):
 
 ```sh
-cargo xtask bench --write                      # all of it: about two hours, the first time with half an hour of building before it
+cargo xtask bench --write                      # all of it: about an hour, the first time after half an hour of building
 cargo xtask bench hello-p2-fresh --rounds 3    # one scenario
 ```
 
@@ -41,7 +42,10 @@ pub fn page(outcomes: &[Outcome], explanations: &Path) -> Result<String> {
     if let Some(Outcome { machine: one, versions: those, .. }) = newest {
         text.push_str(&format!("\n## Machine and versions\n\n{}\n{}", machine(one), versions(those)));
     }
-    text.push_str(&format!("\n## Targets\n\n{}", targets(&ordered).markdown()));
+    let reached = targets(&ordered);
+    if !reached.rows.is_empty() {
+        text.push_str(&format!("\n## Targets\n\n{}", reached.markdown()));
+    }
     let missing: Vec<String> = Scenario::value_variants().iter().filter(|scenario| found(scenario).is_none()).map(|s| s.name()).collect();
     if !missing.is_empty() {
         text.push_str(&format!("\nNot measured: {}.\n", missing.join(", ")));
@@ -85,10 +89,11 @@ fn section(scenario: Scenario, outcome: &Outcome, newest: &Outcome, explanations
     if outcome.versions != newest.versions {
         text.push_str(&format!("With other versions: {}", versions(&outcome.versions)));
     }
-    if outcome.load_before > super::QUIET {
+    if outcome.busy_before > super::QUIET {
+        let part = outcome.busy_before * 100.0;
         text.push_str(&format!(
-            "**The machine was busy before it began (load average {}): don't trust these figures.**\n",
-            outcome.load_before
+            "**Others used {part:.0}% of the machine before it began: don't trust these figures.**
+"
         ));
     }
     for table in &outcome.report.tables {
@@ -126,7 +131,7 @@ mod tests {
     use super::*;
     use crate::bench::outcome::{Report, Target, Verdict};
 
-    fn outcome(scenario: &str, date: &str, load_before: f64) -> Outcome {
+    fn outcome(scenario: &str, date: &str, busy_before: f64) -> Outcome {
         let machine = Machine { cpu: "Some CPU".into(), cores: 2, memory_bytes: 8 << 30, kernel: "Linux 6.18".into() };
         let versions = Versions {
             berth: "berth 0.1.0".into(),
@@ -138,14 +143,14 @@ mod tests {
         let target = Target { what: "requests/s".into(), wanted: "4x".into(), measured: "3.00x".into(), verdict: Verdict::Missed };
         let commands = vec!["berth up hello.wasm".into(), "# a.yaml\nkind: Workload\n".into()];
         let report = Report { commands, targets: vec![target], ..Report::default() };
-        Outcome { scenario: scenario.into(), date: date.into(), rounds: Some(1), seconds: None, load_before, machine, versions, report }
+        Outcome { scenario: scenario.into(), date: date.into(), rounds: Some(1), seconds: None, busy_before, machine, versions, report }
     }
 
     #[test]
     fn the_page_says_what_was_measured_when_and_what_was_not() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("start.md"), "The time goes into reading.\n").expect("it is writable");
-        let outcomes = [outcome("start", "2026-01-02 10:00", 0.1), outcome("hello-p2-fresh", "2026-01-01 10:00", 3.0)];
+        let outcomes = [outcome("start", "2026-01-02 10:00", 0.01), outcome("hello-p2-fresh", "2026-01-01 10:00", 0.3)];
         let text = page(&outcomes, folder.path()).expect("there are outcomes");
         assert!(text.find("## hello-p2-fresh").expect("it is there") < text.find("## start").expect("it is there"), "{text}");
         for part in [
@@ -153,7 +158,7 @@ mod tests {
             "| hello-p2-fresh | requests/s | 4x     | 3.00x    | not met |",
             "Not measured: hello-p2-tuned,",
             "Measured on 2026-01-01 10:00 UTC, with --rounds 1.",
-            "**The machine was busy before it began (load average 3)",
+            "**Others used 30% of the machine before it began",
             "The time goes into reading.",
             "```sh\nberth up hello.wasm\n```\n\n```yaml\n# a.yaml\nkind: Workload\n```",
         ] {
@@ -163,10 +168,10 @@ mod tests {
 
     #[test]
     fn another_machine_or_version_is_told() {
-        let mut older = outcome("start", "2026-01-01 10:00", 0.1);
+        let mut older = outcome("start", "2026-01-01 10:00", 0.01);
         older.machine.cores = 64;
         older.versions.berth = "berth 0.0.9".into();
-        let text = page(&[older, outcome("macro", "2026-01-02 10:00", 0.1)], Path::new("/nowhere")).expect("there are outcomes");
+        let text = page(&[older, outcome("macro", "2026-01-02 10:00", 0.01)], Path::new("/nowhere")).expect("there are outcomes");
         assert!(text.contains("On another machine: 64 cores") && text.contains("With other versions: berth 0.0.9"), "{text}");
     }
 

@@ -18,6 +18,8 @@ use super::procfs::Process;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(300);
 /// A command of berth must end within this: it may start ten thousand workloads.
 const COMMAND_WITHIN: Duration = Duration::from_secs(900);
+/// A server that is told to end must do so within this.
+const STOPS_WITHIN: Duration = Duration::from_secs(60);
 /// Pause between two looks at whether a server answers.
 const LOOK: Duration = Duration::from_micros(100);
 
@@ -168,6 +170,12 @@ impl Server {
         client::get(self.addr(), "localhost", path).await.map_err(|error| anyhow!("{} answers {path}: {error}", self.launch.line()))
     }
 
+    /// The status with which a domain is answered.
+    pub async fn status_of(&self, domain: &str) -> Result<u16> {
+        let reply = client::get(self.addr(), domain, "/").await;
+        reply.map(|reply| reply.status).map_err(|error| anyhow!("{} answers {domain}: {error}", self.launch.line()))
+    }
+
     /// Runs another command of berth on the same home folder, and fails if it does.
     pub async fn berth(&self, lab: &Lab, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(lab.program(Side::Berth));
@@ -191,6 +199,19 @@ impl Server {
     /// Kills it and waits for its end.
     pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("cannot kill {}", self.launch.line()))
+    }
+
+    /// Ends it as whoever ends a service does (SIGTERM), with time to write what it wants to keep.
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().with_context(|| format!("{} ended by itself", self.launch.line()))?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("kill -TERM {pid}")]);
+        shell.status().await.with_context(|| format!("cannot end {}", self.launch.line()))?;
+        let ended = tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await;
+        ended
+            .map_err(|_| anyhow!("{} didn't end within {STOPS_WITHIN:?} of SIGTERM", self.launch.line()))?
+            .context("cannot wait for a server")?;
+        Ok(())
     }
 
     fn last_words(&self) -> String {

@@ -18,7 +18,7 @@ use super::client;
 use super::figures::{median_time, time};
 use super::hello::PEER_P2;
 use super::lab::Lab;
-use super::manifest::variant;
+use super::manifest::{Spec, variant};
 use super::outcome::{Report, Table, Target, Verdict};
 use super::process::{Launch, Server, Side};
 
@@ -26,6 +26,8 @@ use super::process::{Launch, Server, Side};
 const STARTS: u32 = 10;
 /// A component must answer within this.
 const WITHIN: Duration = Duration::from_secs(60);
+/// The domain of a workload that runs all the time.
+const OTHER: &str = "other.test";
 /// Where a running berth listens for commands, in its home folder.
 const SOCKET: &str = ".local/share/berth/berth.sock";
 
@@ -45,6 +47,8 @@ struct Component {
     from_disk: Vec<Duration>,
     /// Another replica runs.
     beside_another: Vec<Duration>,
+    /// The part of each of these until the local API had stored the workload.
+    stored: Vec<Duration>,
 }
 
 /// Measures both sides.
@@ -72,20 +76,23 @@ pub async fn measure(lab: &Lab) -> Result<Report> {
     Ok(report(&commands, &component, lines))
 }
 
-/// Starts the command, waits for its first answer, and kills it.
+/// Starts the command, waits for its first answer, and ends it.
 async fn answer(lab: &Lab, launch: &Launch) -> Result<Duration> {
     let mut server = launch.start(lab)?;
     let took = server.answers("localhost", "/").await?;
-    server.kill().await?;
+    server.stop().await?;
     Ok(took)
 }
 
 /// Compiles components in one process, then starts each twice in a new one.
 async fn components(lab: &Lab, guest: &Path, starts: u32) -> Result<Component> {
     let paths = write_components(lab, guest, starts)?;
+    // A workload with a domain: one without would answer for those that aren't there yet.
+    let spec = Spec { kind: "Workload", name: "other", host: Some(OTHER), replicas: 1, component: guest, p3: false, fields: &[] };
+    let other = lab.write("start-other.yaml", spec.yaml(false))?;
     let launch = lab.launch(Side::Berth, "start-component")?;
-    let mut server = launch.clone().path(guest).start(lab)?;
-    server.answers("localhost", "/").await?;
+    let mut server = launch.clone().words(&["-f"]).path(&other).start(lab)?;
+    server.answers(OTHER, "/").await?;
     let mut api = Api::connect(&server).await?;
     for (number, path) in paths.iter().enumerate() {
         start(&mut api, &server, &format!("first-{number}"), path).await?;
@@ -93,21 +100,22 @@ async fn components(lab: &Lab, guest: &Path, starts: u32) -> Result<Component> {
     let names: Vec<String> = (0..paths.len()).map(|number| format!("workload/first-{number}")).collect();
     let delete: Vec<&str> = ["delete"].into_iter().chain(names.iter().map(String::as_str)).collect();
     server.berth(lab, &delete).await?;
-    server.kill().await?;
+    server.stop().await?;
 
-    // With nothing on the command line it runs what was applied: the one that was started with it.
+    // With nothing on the command line it runs what was applied and not deleted: the one that was started with it.
     let mut server = launch.start(lab)?;
-    server.answers("localhost", "/").await?;
+    server.answers(OTHER, "/").await?;
     let mut api = Api::connect(&server).await?;
     let mut component = Component::default();
     for (number, path) in paths.iter().enumerate() {
-        let from_disk = start(&mut api, &server, &format!("again-{number}"), path).await?;
-        let beside_another = start(&mut api, &server, &format!("another-{number}"), path).await?;
+        let (from_disk, first) = start(&mut api, &server, &format!("again-{number}"), path).await?;
+        let (beside_another, second) = start(&mut api, &server, &format!("another-{number}"), path).await?;
+        component.stored.extend([first, second]);
         println!("component {}: from disk {}, beside another replica {}", number + 1, time(from_disk), time(beside_another));
         component.from_disk.push(from_disk);
         component.beside_another.push(beside_another);
     }
-    server.kill().await?;
+    server.stop().await?;
     Ok(component)
 }
 
@@ -116,13 +124,17 @@ fn write_components(lab: &Lab, guest: &Path, count: u32) -> Result<Vec<PathBuf>>
     (0..count).map(|number| lab.write(&format!("start-{number}.wasm"), variant(&content, number))).collect()
 }
 
-/// Applies a workload of this component and waits for its first answer.
-async fn start(api: &mut Api, server: &Server, name: &str, component: &Path) -> Result<Duration> {
+/// Applies a workload of this component and waits for its first answer: how long that took, and until the workload was stored.
+async fn start(api: &mut Api, server: &Server, name: &str, component: &Path) -> Result<(Duration, Duration)> {
     let domain = format!("{name}.test");
+    if server.status_of(&domain).await? != 404 {
+        bail!("{domain} is answered before it was started");
+    }
     let start = Instant::now();
     api.apply(workload(name, &domain, component)).await?;
+    let stored = start.elapsed();
     client::first_answer(server.addr(), &domain, WITHIN).await?;
-    Ok(start.elapsed())
+    Ok((start.elapsed(), stored))
 }
 
 fn workload(name: &str, domain: &str, component: &Path) -> Value {
@@ -178,6 +190,7 @@ fn report(commands: &[Command; 2], component: &Component, lines: Vec<String>) ->
     let none = || "a start of the command".to_owned();
     table.row(["a component compiled by an earlier process, in a host that runs".into(), range(&component.from_disk), none()]);
     table.row(["the same, another replica of it runs".into(), range(&component.beside_another), none()]);
+    table.row(["of the last two, until the Workload was stored".into(), range(&component.stored), "-".into()]);
 
     let at_most = |what: &str, all: &[Duration], bound: Duration| {
         let middle = median_time(all);
@@ -206,7 +219,7 @@ fn report(commands: &[Command; 2], component: &Component, lines: Vec<String>) ->
     let raw = json!({
         "berth": {"cold": micros(&ours.cold), "warm": micros(&ours.warm)},
         "peer": {"cold": micros(&theirs.cold), "warm": micros(&theirs.warm)},
-        "component": {"from_disk": micros(&component.from_disk), "beside_another": micros(&component.beside_another)},
+        "component": {"from_disk": micros(&component.from_disk), "beside_another": micros(&component.beside_another), "stored": micros(&component.stored)},
     });
     Report { commands: lines, notes, tables: vec![table], targets, raw }
 }
@@ -222,7 +235,7 @@ mod tests {
             Command { side: Side::Berth, cold: ms(&[300]), warm: ms(&[40, 51, 45]) },
             Command { side: Side::Peer, cold: ms(&[200]), warm: ms(&[30]) },
         ];
-        let component = Component { from_disk: ms(&[4, 5, 9]), beside_another: ms(&[2]) };
+        let component = Component { from_disk: ms(&[4, 5, 9]), beside_another: ms(&[2]), stored: ms(&[1, 1]) };
         let report = report(&commands, &component, Vec::new());
         let verdicts: Vec<Verdict> = report.targets.iter().map(|target| target.verdict).collect();
         assert_eq!(verdicts, [Verdict::Met, Verdict::Missed, Verdict::Met, Verdict::Missed]);
