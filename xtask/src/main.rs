@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's command: its output is its purpose")]
 
+mod bench;
 mod ci;
 mod command;
 mod fuzz;
@@ -69,6 +70,8 @@ enum Task {
         /// Targets; without any, all of them
         targets: Vec<fuzz::Target>,
     },
+    /// Measure berth side by side with `wasmtime serve`, and write docs/benchmarks.md
+    Bench(bench::Options),
     /// Run berth under load for minutes, with updates, deletions, faults and kills, and see that nothing is lost
     Soak(soak::Options),
 }
@@ -98,6 +101,7 @@ fn run(workspace: &Workspace, task: Task) -> Result<()> {
         Task::Tidy => tidy::run(workspace),
         Task::Ci => ci::run(workspace),
         Task::Fuzz { seconds, targets } => fuzz::run(workspace, seconds, &targets),
+        Task::Bench(options) => bench::run(workspace, &options),
         Task::Soak(options) => soak::run(workspace, &options),
     }
 }
