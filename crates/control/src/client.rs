@@ -124,8 +124,8 @@ impl HostClient {
     }
 
     /// Changes the set that both ends agreed on: `wanted` are those that are new or differ, `unwanted` those that it has no more.
-    /// `None`: the host has to be told the whole set, because it knows that agreement no more or the change is too large for one
-    /// message. Otherwise as [`HostClient::agree`].
+    /// `None`: the host has to be told the whole set, whether it made the change or not, because it knows that agreement no more, or
+    /// because the change or its answer is too large for one message. Otherwise as [`HostClient::agree`].
     pub async fn amend(&self, agreed: Agreement, wanted: &[Wanted], unwanted: &[WorkloadId]) -> Result<Option<Agreement>, CallError> {
         let limit = self.bus.max_payload();
         let changed: HashSet<WorkloadId> = wanted.iter().map(|wanted| &wanted.id).chain(unwanted).cloned().collect();

@@ -69,7 +69,7 @@ pub struct ServerLimits {
     /// From accepting until the end of the TLS handshake.
     pub tls_handshake_timeout: Duration,
     /// How long a client may refuse to take any byte of a response that is ready before its connection is cut, with HTTP/2 the stream of
-    /// that response reset if only it has no room.
+    /// that response reset if only it has no room. Every byte gives it as much time again.
     pub write_stall_timeout: Duration,
     /// Requests in flight on one HTTP/2 connection.
     pub http2_max_concurrent_streams: u32,
@@ -86,6 +86,9 @@ pub struct ServerLimits {
     pub http2_connection_window_bytes: u32,
     /// Bytes of one response that wait for the client.
     pub http2_send_buffer_bytes: usize,
+    /// Bytes of all responses on one HTTP/2 connection that may wait for the client with no deadline but the connection's. A response whose
+    /// rest fits is over for the server once it is handed over; another stays, and falls under `write_stall_timeout`, to its last byte.
+    pub http2_unwatched_bytes: usize,
     /// How often an HTTP/2 client is asked whether it is still there.
     pub http2_ping_interval: Duration,
     /// How long it may take to answer.
@@ -126,6 +129,9 @@ impl ServerLimits {
     pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
     /// Enough to keep a socket's buffer full.
     pub const HTTP2_SEND_BUFFER_BYTES: usize = 128 * 1024;
+    /// An eighth of what unread requests of the connection may take, and room for 128 responses of 1 KiB at once, which so go out with their
+    /// end in one frame.
+    pub const HTTP2_UNWATCHED_BYTES: usize = 128 * 1024;
     /// Below the idle timeouts of usual NAT gateways and balancers.
     pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
     /// hyper's own default.
@@ -150,6 +156,7 @@ impl Default for ServerLimits {
             http2_stream_window_bytes: Self::HTTP2_STREAM_WINDOW_BYTES,
             http2_connection_window_bytes: Self::HTTP2_CONNECTION_WINDOW_BYTES,
             http2_send_buffer_bytes: Self::HTTP2_SEND_BUFFER_BYTES,
+            http2_unwatched_bytes: Self::HTTP2_UNWATCHED_BYTES,
             http2_ping_interval: Self::HTTP2_PING_INTERVAL,
             http2_ping_timeout: Self::HTTP2_PING_TIMEOUT,
         }

@@ -18,6 +18,7 @@ use berth_model::validate::InvalidSpec;
 use tokio::sync::broadcast;
 
 pub use embedded::EmbeddedStore;
+pub(crate) use semantics::kind_of;
 
 /// Finalizer of a Workload: its host stops it before the object goes.
 pub const WORKLOAD_FINALIZER: &str = "runtime.wasmcloud.dev/workload-finalizer";

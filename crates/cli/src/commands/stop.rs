@@ -54,9 +54,10 @@ async fn tell(lines: &mut Lines<Progress>, client: &Client, format: TextOrJson, 
         let progress = match tokio::time::timeout(ANSWER_TIMEOUT, lines.next()).await {
             Ok(progress) => progress?,
             Err(_) => match client.version().await {
-                Err(error @ ClientError::Timeout { .. }) => return Err(error.into()),
-                // An API that has ended says nothing of the process.
-                Ok(_) | Err(_) => continue,
+                Ok(_) => continue,
+                // Its API has ended, and says nothing of the process.
+                Err(ClientError::NotRunning { .. } | ClientError::Data(_) | ClientError::Closed(_)) => return Ok(drained),
+                Err(error) => return Err(error.into()),
             },
         };
         let word = match progress {

@@ -42,7 +42,8 @@ pub struct SyncResponse {
     /// Ids that the host no longer lists, though its answer to the base did.
     #[prost(string, repeated, tag = "4")]
     pub gone: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Whether the host doesn't know the base any more, and did nothing: it has to be told the whole set.
+    /// Whether the host has to be told the whole set, whatever it did: it doesn't know the base any more and did nothing, or it made the
+    /// change, and what its answer would say doesn't fit into a message.
     #[prost(bool, tag = "5")]
     pub unknown_base: bool,
 }

@@ -1,7 +1,7 @@
 //! Comparison of sets: one at a time and in order, or an older set could undo a newer one.
 //!
 //! After each round the server keeps what it answered, so that the next round can be a change against it, and its answer, too. A base
-//! that isn't the last round is refused: then the peer sends the whole set.
+//! that isn't the last round is refused: then the peer sends the whole set. So it does when what has gone is more than a message holds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -104,6 +104,7 @@ impl Syncs {
         let gone: Vec<String> = before.reports.keys().filter(|id| !reports.contains_key(id)).map(ToString::to_string).collect();
         let bytes: usize = gone.iter().map(|id| id.len() + 3).sum();
         if !fits(bytes, limit / 2) {
+            // The change is made, and its answer is told as that to the whole set.
             return Ok(ext::SyncResponse { unknown_base: true, ..Default::default() });
         }
         self.agreed = Some(Agreed { round: round.clone(), refused, reports });

@@ -151,3 +151,18 @@ async fn a_change_that_makes_a_workload_too_large_stops_it_and_says_so() {
     let agreed = served.client.amend(agreed, &[wanted("a")], &[]).await.unwrap().unwrap();
     assert_eq!(agreed.reports()[&id("a")].state, WorkloadState::Starting);
 }
+
+#[tokio::test]
+async fn l06_when_more_has_gone_than_a_message_holds_the_change_is_made_and_the_whole_set_is_asked_for() {
+    let bus = MemoryBusConfig { max_payload: 64 << 10, ..MemoryBusConfig::default() };
+    let served = serve_with(ServerConfig { heartbeat_every: Duration::from_secs(3600), ..ServerConfig::default() }, bus).await;
+    let set: Vec<Wanted> = (0..5000).map(|i| wanted(&format!("w{i:04}"))).collect();
+    let agreed = served.client.agree(&set).await.unwrap();
+    // The host loses all that it had.
+    served.host.sets.lock().unwrap().push(Vec::new());
+    assert!(served.client.amend(agreed, &[wanted("new")], &[]).await.unwrap().is_none());
+    assert_eq!(*served.host.sets.lock().unwrap().last().unwrap(), [wanted("new")], "it was done");
+    let agreed = served.client.agree(&[wanted("new")]).await.unwrap();
+    assert_eq!(agreed.reports().len(), 1);
+    assert!(served.client.amend(agreed, &[wanted("more")], &[]).await.unwrap().is_some());
+}

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::timer::Interrupted;
 use crate::admission::Permit;
 use crate::reuse::Bounds;
 
@@ -139,10 +140,12 @@ impl Lease {
         }
     }
 
-    /// The request never began here: gives its slot back.
-    pub(crate) fn unused(mut self) -> Option<Permit> {
+    /// The request never began here: gives its slot back, with which it may go elsewhere; or says that it is late, for a slot is gone
+    /// where its place is.
+    pub(crate) fn unused(mut self) -> Result<Option<Permit>, Interrupted> {
         self.finished = true;
-        self.leases.lock().places.get_mut(&self.key).and_then(|place| place.permit.take())
+        let permit = self.leases.lock().places.get_mut(&self.key).ok_or(Interrupted::Late)?.permit.take();
+        if Instant::now() < self.deadline { Ok(permit) } else { Err(Interrupted::Late) }
     }
 
     /// The body was read to its end.
@@ -221,11 +224,28 @@ mod tests {
         let admission = Admission::new(slots.clone(), &Effective::default(), HostMetrics::default().workload("default", "test"));
         let (leases, mut first) = Leases::first(Instant::now() + Duration::from_secs(60));
         first.hold(admission.admit().await.ok());
-        let back = first.unused();
+        let back = first.unused().unwrap();
         assert!(back.is_some() && slots.in_use() == 1);
         let mut second = leases.reserve(&BOUNDS, Instant::now() + Duration::from_secs(60)).unwrap();
         second.hold(back);
         second.finished();
+        assert_eq!(slots.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn l30_a_request_that_never_began_and_whose_time_is_over_goes_nowhere_else() {
+        let slots = Arc::new(HostSlots::new(4));
+        let admission = Admission::new(slots.clone(), &Effective::default(), HostMetrics::default().workload("default", "test"));
+        // Its place expired, and its slot with it.
+        let (leases, mut expired) = Leases::first(Instant::now() + Duration::from_millis(20));
+        expired.hold(admission.admit().await.ok());
+        leases.late().await;
+        leases.expire();
+        assert_eq!(expired.unused().err(), Some(Interrupted::Late));
+        // Its place is still there, with a slot that nobody else got.
+        let (_leases, mut late) = Leases::first(Instant::now());
+        late.hold(admission.admit().await.ok());
+        assert_eq!(late.unused().err(), Some(Interrupted::Late));
         assert_eq!(slots.in_use(), 0);
     }
 }

@@ -57,7 +57,8 @@ impl Workers {
         Workers { bounds, list: Arc::default() }
     }
 
-    /// Runs the job in an instance that has room, or in a new one. A job that an instance could not begin goes to another.
+    /// Runs the job in an instance that has room, or in a new one. A job that an instance could not begin goes to another,
+    /// unless its time is over.
     pub(crate) async fn invoke(&self, entry: &Arc<Entry>, mut job: Job) -> Result<http::Response<GuestBody>, Failure> {
         loop {
             let (worker, mut lease) = self.reserve(entry, job.deadline);
@@ -65,15 +66,13 @@ impl Workers {
             let (head, answer) = Head::new();
             let (back, returned) = oneshot::channel();
             if let Err(unsent) = worker.jobs.try_send(WorkerJob { job, key: lease.key(), head, back }) {
-                job = unsent.into_inner().job;
-                job.permit = lease.unused();
+                job = again(&entry.component, unsent.into_inner().job, lease)?;
                 continue;
             }
             let answer = tokio::select! {
                 answer = answer => answer.unwrap_or(Err(Failure::Gone)),
                 Ok(unstarted) = returned => {
-                    job = unstarted;
-                    job.permit = lease.unused();
+                    job = again(&entry.component, unstarted, lease)?;
                     continue;
                 }
             };
@@ -122,6 +121,19 @@ impl Workers {
         tokio::spawn(turn::shared(entry.component.clone(), run.run(queue, entry.clone())));
         (worker, lease)
     }
+}
+
+/// A job that came back unstarted, with its slot again, if there is still time for it.
+fn again(component: &Component, mut job: Job, lease: Lease) -> Result<Job, Failure> {
+    match lease.unused() {
+        Ok(permit) => job.permit = permit,
+        Err(_) => {
+            let failure = Failure::Deadline(component.limits.request_timeout);
+            report(component, &failure, Some(&job.id));
+            return Err(failure);
+        }
+    }
+    Ok(job)
 }
 
 /// The inside of one worker.

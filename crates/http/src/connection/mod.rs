@@ -6,6 +6,7 @@
 mod drive;
 mod exchange;
 mod io;
+mod outgoing;
 mod pulse;
 mod sniff;
 mod streams;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use self::drive::{Ended, bring_forward, drive};
 use self::exchange::Exchange;
 use self::io::{Io, Transport};
+use self::outgoing::Unwatched;
 use self::pulse::{Expiry, Pulse, Rules};
 use self::sniff::{Sniffed, sniff};
 use self::streams::Streams;
@@ -119,6 +121,7 @@ impl<S: Service> Stage<S> {
             service: Arc::clone(&self.service),
             connection,
             pulse,
+            unwatched: Arc::new(Unwatched::new(self.shared.limits.http2_unwatched_bytes)),
             // hyper has counted an HTTP/1 request's.
             max_headers: if http2 { self.shared.limits.max_headers } else { usize::MAX },
         });

@@ -161,6 +161,38 @@ async fn an_http2_client_that_takes_nothing_of_one_response_loses_that_one_alone
 }
 
 #[tokio::test]
+async fn l31_an_http2_client_that_takes_one_byte_of_each_response_loses_them_though_each_is_one_piece() {
+    let stall = Duration::from_millis(300);
+    let site = limited(ServerLimits { write_stall_timeout: stall, http2_unwatched_bytes: 100_000, ..ServerLimits::default() });
+    let mut client = crate::support::Client::http2_with(site.connect().await, Some(1)).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(within(client.begin("/whole")).await.expect("its head needs no room"));
+    }
+    assert!(answers.iter().all(|answer| answer.headers()["content-length"] == crate::support::WHOLE_BYTES.to_string()));
+    crate::support::reaches(&site.behaviour.bodies_over, 3).await;
+    // The first fits among what is not watched; it is whole if somebody reads it, a byte at a time.
+    for answer in answers.drain(1..) {
+        assert!(within(http_body_util::BodyExt::collect(answer.into_body())).await.is_err(), "it isn't whole");
+    }
+    assert_eq!(client.get("/hello").await.body(), "hello", "the connection goes on");
+    assert_eq!(site.running.figures().open, 1);
+}
+
+#[tokio::test]
+async fn an_http2_client_gets_all_of_responses_whose_end_waits_for_it() {
+    let site = limited(ServerLimits { http2_unwatched_bytes: 0, ..ServerLimits::default() });
+    let mut client = site.http2().await;
+    for _ in 0..10 {
+        let (whole, short) = (client.begin("/whole"), client.begin("/short"));
+        let (whole, short) = within(async { tokio::join!(whole, short) }).await;
+        assert_eq!(crate::support::text(whole.expect("an answer")).await.body().len(), crate::support::WHOLE_BYTES);
+        assert_eq!(crate::support::text(short.expect("an answer")).await.body().len(), 16 * 1024);
+    }
+    assert_eq!(client.get("/hello").await.body(), "hello");
+}
+
+#[tokio::test]
 async fn a_client_that_only_cancels_requests_is_cut() {
     let site = limited(ServerLimits { http2_max_cancelled_streams: 5, ..ServerLimits::default() });
     let mut client = site.http2().await;

@@ -35,7 +35,7 @@ pub(crate) struct Behaviour {
     pub(crate) began: watch::Sender<usize>,
     /// Requests for `/wait` that are over, answered or dropped.
     pub(crate) over: watch::Sender<usize>,
-    /// Bodies of `/flood` and `/short` that are over.
+    /// Bodies of `/flood`, `/short` and `/whole` that are over.
     pub(crate) bodies_over: watch::Sender<usize>,
     /// Upgraded connections that ended.
     pub(crate) upgrades_over: watch::Sender<usize>,
@@ -60,6 +60,9 @@ impl Drop for BodyOver {
         self.0.bodies_over.send_modify(|over| *over += 1);
     }
 }
+
+/// Bytes of `/whole`, which come in one piece.
+pub(crate) const WHOLE_BYTES: usize = 64 * 1024;
 
 type TestBody = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -108,6 +111,11 @@ impl Service for Paths {
                 });
                 let count = if path == "/short" { 1 } else { usize::MAX };
                 Response::new(StreamBody::new(futures::StreamExt::take(frames, count)).boxed_unsync())
+            }
+            "/whole" => {
+                let over = BodyOver(Arc::clone(&self.0));
+                let whole = Full::new(Bytes::from_static(&[b'x'; WHOLE_BYTES]));
+                Response::new(whole.map_err(move |never: Infallible| match (&over, never) {}).boxed_unsync())
             }
             "/upgrade" => {
                 let behaviour = Arc::clone(&self.0);

@@ -27,8 +27,9 @@ use crate::data::{DataError, check_is_folder, socket_path};
 /// Time to connect, for the head of an answer, and between its parts unless it has no end. The server is on this machine and guests can't
 /// starve it (D6): one that is silent for so long is stopped.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for an apply, once it is known that somebody answers: thousands of resources may be waiting for a slow disk.
-const APPLY_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Time for a write, once it is known that somebody answers: thousands of resources may be waiting for a slow disk, and a write waits behind
+/// those of others.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Longest line or answer that is read: a list of some ten thousand workloads.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -37,6 +38,8 @@ const MAX_ANSWER: usize = 256 << 20;
 pub struct Client {
     data_dir: PathBuf,
     socket: PathBuf,
+    /// [`WRITE_TIMEOUT`].
+    write_timeout: Duration,
 }
 
 /// Why a call failed.
@@ -56,6 +59,16 @@ pub enum ClientError {
     /// It listens, but doesn't answer in time.
     #[error("the berth on the data folder {}{} doesn't answer: nothing came for {} s; {}", data_dir.display(), in_brackets(*pid), waited.as_secs(), way_out(*pid))]
     Timeout {
+        /// The folder.
+        data_dir: PathBuf,
+        /// The process that listens, where the system says which.
+        pid: Option<i32>,
+        /// How long it was given.
+        waited: Duration,
+    },
+    /// It answers, but hasn't finished a write in time.
+    #[error("the berth on the data folder {}{} answers, but didn't finish this within {} s: other changes, or a slow disk, may be in its way. It may still do it: `berth get all -A` shows what is there", data_dir.display(), in_brackets(*pid), waited.as_secs())]
+    Slow {
         /// The folder.
         data_dir: PathBuf,
         /// The process that listens, where the system says which.
@@ -87,9 +100,9 @@ fn way_out(pid: Option<i32>) -> String {
 }
 
 impl ClientError {
-    /// Whether there is nobody to talk to.
+    /// Whether there is nobody to talk to, or nobody who answers.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, ClientError::NotRunning { .. } | ClientError::Data(_) | ClientError::Timeout { .. })
+        matches!(self, ClientError::NotRunning { .. } | ClientError::Data(_) | ClientError::Timeout { .. } | ClientError::Slow { .. })
     }
 
     /// Whether the object asked for isn't there.
@@ -102,7 +115,7 @@ impl Client {
     /// A client of the `berth up` on `data_dir`; nothing is opened yet.
     pub fn new(data_dir: &Path) -> Result<Client, ClientError> {
         check_is_folder(data_dir)?;
-        Ok(Client { data_dir: data_dir.into(), socket: socket_path(data_dir)? })
+        Ok(Client { data_dir: data_dir.into(), socket: socket_path(data_dir)?, write_timeout: WRITE_TIMEOUT })
     }
 
     /// The data folder it talks to.
@@ -123,9 +136,7 @@ impl Client {
     /// Applies resources, each for itself: one that is refused doesn't keep the others.
     pub async fn apply(&self, resources: Vec<Resource>) -> Result<Applied, ClientError> {
         let body = serde_json::to_vec(&Apply { resources }).expect("resources are plain data");
-        // A process that is stopped takes a connection and a request without ever answering: better known now than after minutes.
-        self.version().await?;
-        self.call_within(APPLY_TIMEOUT, Method::POST, "/v1/apply", body).await
+        self.write(Method::POST, "/v1/apply", body).await
     }
 
     /// Resources of a kind, by namespace and name; of all namespaces when `namespace` is `None`.
@@ -148,7 +159,7 @@ impl Client {
     /// Deletes one resource and what it owns.
     pub async fn delete(&self, object: &ResourceRef) -> Result<(), ClientError> {
         let path = format!("/v1/resources/{}/{}/{}", object.kind.plural(), encode(&object.namespace), encode(&object.name));
-        self.call::<serde_json::Value>(Method::DELETE, &path, Vec::new()).await.map(drop)
+        self.write::<serde_json::Value>(Method::DELETE, &path, Vec::new()).await.map(drop)
     }
 
     /// The last `tail` log lines of a workload, or of the workloads of a deployment or replica set; with `follow` also what comes.
@@ -179,6 +190,20 @@ impl Client {
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
         self.call_within(ANSWER_TIMEOUT, method, path, body).await
+    }
+
+    /// A call that waits for the store, behind the writes that are there already.
+    async fn write<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        // A process that is stopped takes a connection and a request without ever answering: better known now than after minutes.
+        self.version().await?;
+        match self.call_within(self.write_timeout, method, path, body).await {
+            Err(ClientError::Timeout { data_dir, pid, waited }) => {
+                // Only one that doesn't answer now was stopped.
+                self.version().await?;
+                Err(ClientError::Slow { data_dir, pid, waited })
+            }
+            done => done,
+        }
     }
 
     async fn call_within<T: DeserializeOwned>(&self, limit: Duration, method: Method, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
@@ -340,3 +365,6 @@ pub(super) fn line(value: &impl Serialize) -> Bytes {
     bytes.push(b'\n');
     bytes.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use berth_control::{Heartbeat, Report, WorkloadState};
 use berth_model::condition;
 use berth_model::id::{HostId, WorkloadId};
-use berth_model::resource::{Host, ReplicaSet, Workload};
+use berth_model::resource::{Host, Kind, OwnerReference, ReplicaSet, Workload};
 
 use super::liveness;
 use super::snapshot::{Answer, Snapshot};
+use crate::store::kind_of;
 
 /// Label of a host that takes no more workloads and is to lose those it has.
 pub const DRAINING_LABEL: &str = "berth.dev/draining";
@@ -118,7 +119,9 @@ impl<'a> Index<'a> {
             if let Some(owner) = owner {
                 children.entry(&owner.uid).or_default().push(workloads.len());
             }
-            let is_orphan = owner.is_some_and(|owner| !set_by_uid.contains_key(owner.uid.as_str()));
+            // A controller of another kind is kept elsewhere, and nothing here says whether it is gone.
+            let is_set = |owner: &OwnerReference| kind_of(owner) == Some(Kind::WorkloadReplicaSet);
+            let is_orphan = owner.is_some_and(|owner| is_set(owner) && !set_by_uid.contains_key(owner.uid.as_str()));
             workloads.push(WorkloadFacts { is_orphan, ..facts(object, id, &hosts) });
         }
         Index { snapshot, hosts, workloads, children, sets, set_by_uid }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use berth_model::resource::{Kind, ObjectKey, Resource};
@@ -24,6 +26,10 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 /// Changes a watcher may be behind before it has to list again.
 const WATCH: usize = 8192;
+/// Time until what deleted objects owned is collected again, when that failed; it doubles up to [`COLLECT_MAX`], each time that it fails.
+const COLLECT_FIRST: Duration = Duration::from_secs(1);
+/// See [`COLLECT_FIRST`].
+const COLLECT_MAX: Duration = Duration::from_secs(60);
 
 type Objects = Arc<RwLock<BTreeMap<ObjectKey, Arc<Resource>>>>;
 type Reply = oneshot::Sender<Result<Outcome, StoreError>>;
@@ -143,34 +149,68 @@ struct Writer {
     changes: broadcast::Sender<Change>,
 }
 
+/// When collecting that failed is tried again.
+#[derive(Default)]
+struct Retry {
+    /// `None`: at once.
+    at: Option<Instant>,
+    /// The last wait; zero if it didn't fail.
+    wait: Duration,
+}
+
+impl Retry {
+    /// Time until it is due.
+    fn left(&self, now: Instant) -> Duration {
+        self.at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    fn succeeded(&mut self) {
+        *self = Retry::default();
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.wait = (self.wait * 2).clamp(COLLECT_FIRST, COLLECT_MAX);
+        self.at = Some(now + self.wait);
+    }
+}
+
 impl Writer {
     fn run(mut self) {
-        // Until a write has been made again, when collecting failed.
-        let mut may_collect = true;
+        let mut retry = Retry::default();
         loop {
-            let collects = may_collect && self.state.has_orphans();
-            let mut batch = Vec::new();
-            if !collects {
-                let Some(first) = self.queue.blocking_recv() else { return };
-                batch.push(first);
+            let patience = self.state.has_orphans().then(|| retry.left(Instant::now()));
+            let Some(batch) = self.batch(patience) else { return };
+            if !batch.is_empty() && self.perform(batch) {
+                // The disk is well again.
+                retry.at = None;
             }
-            while batch.len() < BATCH {
-                match self.queue.try_recv() {
-                    Ok(next) => batch.push(next),
-                    Err(TryRecvError::Empty) => break,
-                    // What is left to collect is found when the file is opened again.
-                    Err(TryRecvError::Disconnected) if batch.is_empty() => return,
-                    Err(TryRecvError::Disconnected) => break,
-                }
-            }
-            if !batch.is_empty() {
-                self.perform(batch);
-                may_collect = true;
-            }
-            if collects {
-                may_collect = self.collect();
+            if self.state.has_orphans() && retry.left(Instant::now()).is_zero() {
+                if self.collect() { retry.succeeded() } else { retry.failed(Instant::now()) }
             }
         }
+    }
+
+    /// The next writes: none if none came within `patience`, which is for ever if it isn't given. `None` when the store is dropped.
+    fn batch(&mut self, patience: Option<Duration>) -> Option<Vec<(Write, Reply)>> {
+        let mut batch = Vec::new();
+        match patience {
+            None => batch.push(self.queue.blocking_recv()?),
+            Some(Duration::ZERO) => {}
+            Some(patience) => match recv_within(&mut self.queue, patience) {
+                Poll::Ready(first) => batch.push(first?),
+                Poll::Pending => return Some(batch),
+            },
+        }
+        while batch.len() < BATCH {
+            match self.queue.try_recv() {
+                Ok(next) => batch.push(next),
+                Err(TryRecvError::Empty) => break,
+                // What is left to collect is found when the file is opened again.
+                Err(TryRecvError::Disconnected) if batch.is_empty() => return None,
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        Some(batch)
     }
 
     /// A step of deleting what has lost its owner. Says whether it succeeded.
@@ -194,7 +234,8 @@ impl Writer {
         committed
     }
 
-    fn perform(&mut self, batch: Vec<(Write, Reply)>) {
+    /// Says whether something was made durable.
+    fn perform(&mut self, batch: Vec<(Write, Reply)>) -> bool {
         let now = Timestamp::now();
         let mut deltas = Vec::new();
         let done: Vec<_> = batch.into_iter().map(|(write, reply)| (self.state.perform(write, now, &mut deltas), reply)).collect();
@@ -205,6 +246,7 @@ impl Writer {
             // A caller that has gone away needs no answer.
             let _ = reply.send(outcome);
         }
+        committed.is_ok() && !deltas.is_empty()
     }
 
     /// Shows what is committed to readers, then tells watchers.
@@ -225,6 +267,28 @@ impl Writer {
     }
 }
 
+/// What comes within `patience`; blocks this thread. `Pending` if nothing did.
+fn recv_within<T>(queue: &mut mpsc::Receiver<T>, patience: Duration) -> Poll<Option<T>> {
+    let due = Instant::now() + patience;
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        let next = queue.poll_recv(&mut Context::from_waker(&waker));
+        let left = due.saturating_duration_since(Instant::now());
+        if next.is_ready() || left.is_zero() {
+            return next;
+        }
+        std::thread::park_timeout(left);
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 fn change(delta: &Delta) -> Change {
     match (&delta.before, &delta.after) {
         (None, Some(object)) => Change::Added(object.clone()),
@@ -234,5 +298,36 @@ fn change(delta: &Delta) -> Change {
             last.metadata_mut().resource_version = delta.version.to_string();
             Change::Deleted(Arc::new(last))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collecting_that_fails_is_tried_again_after_a_second_and_after_a_minute_at_most() {
+        let (mut retry, now) = (Retry::default(), Instant::now());
+        assert_eq!(retry.left(now), Duration::ZERO);
+        let waits: Vec<u64> = (0..9)
+            .map(|_| {
+                retry.failed(now);
+                retry.left(now).as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        retry.succeeded();
+        retry.failed(now);
+        assert_eq!(retry.left(now), COLLECT_FIRST);
+    }
+
+    #[test]
+    fn a_write_ends_the_wait_for_it_and_so_does_its_time() {
+        let (sender, mut queue) = mpsc::channel(1);
+        assert_eq!(recv_within(&mut queue, Duration::from_millis(1)), Poll::Pending);
+        let writer = std::thread::spawn(move || sender.blocking_send(1));
+        assert_eq!(recv_within(&mut queue, COLLECT_MAX), Poll::Ready(Some(1)));
+        writer.join().unwrap().unwrap();
+        assert_eq!(recv_within(&mut queue, COLLECT_MAX), Poll::Ready(None));
     }
 }

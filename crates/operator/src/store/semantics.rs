@@ -65,9 +65,13 @@ impl State {
             state.insert(Arc::new(object));
         }
         let owners = state.objects.values().flat_map(|object| &object.metadata().owner_references);
-        let gone = owners.filter(|owner| kind_of(owner).is_some() && !state.uids.contains_key(&owner.uid));
-        state.gone = gone.map(|owner| (owner.uid.clone(), None)).collect();
+        state.gone = owners.filter(|owner| state.lacks(owner)).map(|owner| (owner.uid.clone(), None)).collect();
         state
+    }
+
+    /// Whether `owner` is gone: of a kind that is kept here, and not there. An owner that is kept elsewhere is none of this store's.
+    fn lacks(&self, owner: &OwnerReference) -> bool {
+        kind_of(owner).is_some() && !self.uids.contains_key(&owner.uid)
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -106,7 +110,7 @@ impl State {
         }
         // What was collected is there again, and to be collected again.
         let owners = deltas.iter().filter_map(|delta| delta.before.as_ref()).flat_map(|before| &before.metadata().owner_references);
-        let gone: Vec<String> = owners.map(|owner| owner.uid.clone()).filter(|uid| !self.uids.contains_key(uid)).collect();
+        let gone: Vec<String> = owners.filter(|owner| self.lacks(owner)).map(|owner| owner.uid.clone()).collect();
         self.gone.values_mut().for_each(|last| *last = None);
         self.gone.extend(gone.into_iter().map(|uid| (uid, None)));
     }
@@ -264,8 +268,8 @@ impl State {
     }
 }
 
-/// The owner's kind, if this store keeps objects of it.
-fn kind_of(owner: &OwnerReference) -> Option<Kind> {
+/// The owner's kind, if a store keeps objects of it.
+pub(crate) fn kind_of(owner: &OwnerReference) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.as_str() == owner.kind && kind.api_version() == owner.api_version)
 }
 

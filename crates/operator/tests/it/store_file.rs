@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use berth_model::resource::Kind;
 use berth_operator::store::{Applied, EmbeddedStore, Store, StoreError};
 
-use crate::objects::{config_map, deployment, key};
+use crate::objects::{config_map, deployment, key, replica_set};
 
 /// Set in the process that is to be killed: where its store is.
 const CHILD: &str = "BERTH_TEST_STORE_OF_CHILD";
@@ -89,6 +90,34 @@ async fn what_was_written_is_there_after_a_restart_as_it_was() {
 /// Changes the file behind the store's back.
 fn tamper(path: &Path, sql: &str) {
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+/// A disk that is full for a while, as a trigger: SQLite refuses to delete the children until a time that is soon.
+#[tokio::test]
+async fn l15_what_couldnt_be_collected_is_collected_later_though_nobody_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = EmbeddedStore::open(&path).unwrap();
+    let made = store.create(deployment("web", 1, "file:///a.wasm")).await.unwrap();
+    let child = store.create(replica_set("web-1", ("web", &made.metadata().uid))).await.unwrap();
+    drop(store);
+    tamper(
+        &path,
+        "DELETE FROM objects WHERE kind = 'WorkloadDeployment';
+         CREATE TABLE full (until REAL);
+         INSERT INTO full SELECT julianday('now') + 0.5 / 86400;
+         CREATE TRIGGER full BEFORE DELETE ON objects WHEN julianday('now') < (SELECT until FROM full)
+             BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;",
+    );
+
+    let store = EmbeddedStore::open(&path).unwrap();
+    let mut watch = store.watch();
+    let collected = async {
+        while store.get(&child.key()).await.unwrap().is_some() {
+            watch.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), collected).await.expect("it is collected");
 }
 
 async fn with_one_object(path: &Path) {

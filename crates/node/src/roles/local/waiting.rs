@@ -2,7 +2,7 @@
 //!
 //! Replicas wait for the same thing, so what is told is told of their owner, once, and again only when it went on in between.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,40 +74,71 @@ async fn until(due: Option<Instant>) {
 #[derive(Default)]
 struct Waiting {
     owners: HashMap<String, Stuck>,
-    /// Owners with something to tell, and since when; in the order of time, as all have the same patience.
-    queue: VecDeque<(Instant, String)>,
-    /// What was told of owners that still wait.
-    told: HashMap<String, Vec<Notice>>,
+    /// What may have to be told, whose it is, and since when; in the order of time, as all have the same patience.
+    queue: VecDeque<(Instant, String, Arc<Notice>)>,
 }
 
+/// An owner's objects that can't go on, and why.
+#[derive(Default)]
 struct Stuck {
-    since: Instant,
-    objects: HashSet<ObjectKey>,
-    notice: Notice,
+    objects: HashMap<ObjectKey, Arc<Notice>>,
+    /// At most [`MAX_TOLD`].
+    obstacles: Vec<Obstacle>,
+}
+
+/// What keeps objects of one owner from going on.
+struct Obstacle {
+    notice: Arc<Notice>,
+    told: bool,
+    /// How many wait for it. None: it was told, and isn't told again as long as others wait for something else.
+    objects: usize,
+}
+
+impl Stuck {
+    /// Takes what an object waits for. Returns it if it is a new obstacle.
+    fn meet(&mut self, object: ObjectKey, notice: Notice) -> Option<Arc<Notice>> {
+        if let Some(before) = self.objects.get(&object) {
+            if **before == notice && self.position(before).is_some() {
+                return None;
+            }
+            self.leave(&object);
+        }
+        if let Some(known) = self.obstacles.iter_mut().find(|obstacle| *obstacle.notice == notice) {
+            known.objects += 1;
+            self.objects.insert(object, known.notice.clone());
+            return None;
+        }
+        let notice = Arc::new(notice);
+        self.objects.insert(object, notice.clone());
+        if self.obstacles.len() == MAX_TOLD {
+            return None;
+        }
+        self.obstacles.push(Obstacle { notice: notice.clone(), told: false, objects: 1 });
+        Some(notice)
+    }
+
+    /// The object waits no more, or for something else.
+    fn leave(&mut self, object: &ObjectKey) {
+        let Some(i) = self.objects.remove(object).and_then(|notice| self.position(&notice)) else { return };
+        let obstacle = &mut self.obstacles[i];
+        obstacle.objects -= 1;
+        if obstacle.objects == 0 && !obstacle.told {
+            self.obstacles.swap_remove(i);
+        }
+    }
+
+    fn position(&self, notice: &Arc<Notice>) -> Option<usize> {
+        self.obstacles.iter().position(|obstacle| Arc::ptr_eq(&obstacle.notice, notice))
+    }
 }
 
 impl Waiting {
     /// Takes an object as it is now.
     fn see(&mut self, resource: &Resource, now: Instant) {
         let Some((owner, notice)) = obstacle(resource) else { return self.gone(resource) };
-        let queue = &mut self.queue;
-        let mut queued = |now| queue.push_back((now, owner.clone()));
-        match self.owners.get_mut(&owner) {
-            Some(stuck) => {
-                stuck.objects.insert(resource.key());
-                if stuck.notice != notice {
-                    let told = self.told.get(&owner).is_some_and(|told| told.contains(&stuck.notice));
-                    stuck.notice = notice;
-                    if told {
-                        stuck.since = now;
-                        queued(now);
-                    }
-                }
-            }
-            None => {
-                queued(now);
-                self.owners.insert(owner, Stuck { since: now, objects: HashSet::from([resource.key()]), notice });
-            }
+        let stuck = self.owners.entry(owner.clone()).or_default();
+        if let Some(notice) = stuck.meet(resource.key(), notice) {
+            self.queue.push_back((now, owner, notice));
         }
     }
 
@@ -115,36 +146,38 @@ impl Waiting {
     fn gone(&mut self, resource: &Resource) {
         let owner = owner(resource);
         let Some(stuck) = self.owners.get_mut(&owner) else { return };
-        stuck.objects.remove(&resource.key());
+        stuck.leave(&resource.key());
         if stuck.objects.is_empty() {
             self.owners.remove(&owner);
-            self.told.remove(&owner);
         }
     }
 
     /// Begins anew with all objects there are.
     fn restart(&mut self, there: &[Resource], now: Instant) {
-        self.owners.clear();
         self.queue.clear();
+        for stuck in self.owners.values_mut() {
+            stuck.objects.clear();
+            stuck.obstacles.retain(|obstacle| obstacle.told);
+            stuck.obstacles.iter_mut().for_each(|obstacle| obstacle.objects = 0);
+        }
         there.iter().for_each(|resource| self.see(resource, now));
-        self.told.retain(|owner, _| self.owners.contains_key(owner));
+        self.owners.retain(|_, stuck| !stuck.objects.is_empty());
     }
 
     /// When there is something to tell.
     fn due(&self) -> Option<Instant> {
-        self.queue.front().map(|(since, _)| *since + PATIENCE)
+        self.queue.front().map(|(since, ..)| *since + PATIENCE)
     }
 
     /// What has waited for long enough.
     fn ripe(&mut self, now: Instant) -> Vec<Notice> {
         let mut ripe = Vec::new();
-        while let Some((since, owner)) = self.queue.pop_front_if(|(since, _)| *since + PATIENCE <= now) {
-            let Some(stuck) = self.owners.get(&owner).filter(|stuck| stuck.since == since) else { continue };
-            let told = self.told.entry(owner).or_default();
-            if told.len() < MAX_TOLD && !told.contains(&stuck.notice) {
-                told.push(stuck.notice.clone());
-                ripe.push(stuck.notice.clone());
-            }
+        while let Some((_, owner, notice)) = self.queue.pop_front_if(|(since, ..)| *since + PATIENCE <= now) {
+            let Some(stuck) = self.owners.get_mut(&owner) else { continue };
+            // None: it has passed.
+            let Some(i) = stuck.position(&notice) else { continue };
+            stuck.obstacles[i].told = true;
+            ripe.push((*notice).clone());
         }
         ripe
     }
@@ -209,7 +242,7 @@ mod tests {
             now += PATIENCE;
             assert_eq!(waiting.ripe(now).len(), 1);
             waiting.see(&workload("web-0", None), now);
-            assert!(waiting.owners.is_empty() && waiting.told.is_empty() && waiting.queue.is_empty());
+            assert!(waiting.owners.is_empty() && waiting.queue.is_empty());
         }
     }
 
@@ -224,5 +257,38 @@ mod tests {
         waiting.see(&workload("web-0", Some("InvalidSpec")), start + PATIENCE * 2);
         waiting.see(&workload("web-0", None), start + PATIENCE * 2);
         assert!(waiting.ripe(start + PATIENCE * 9).is_empty());
+    }
+
+    #[test]
+    fn what_one_replica_waits_for_is_told_though_another_still_says_what_was_told() {
+        let reasons = |notices: Vec<Notice>| -> Vec<String> {
+            let reason = |notice| if let Notice::Waiting { reason, .. } = notice { reason } else { panic!("{notice:?}") };
+            notices.into_iter().map(reason).collect()
+        };
+        let (mut waiting, start) = (Waiting::default(), Instant::now());
+        waiting.see(&workload("web-0", Some("A")), start);
+        assert_eq!(reasons(waiting.ripe(start + PATIENCE)), ["A"]);
+        let later = start + PATIENCE;
+        for (name, reason) in
+            [("web-1", "B"), ("web-2", "C"), ("web-0", "A"), ("web-3", "A"), ("web-4", "D"), ("web-1", "B"), ("web-4", "A")]
+        {
+            waiting.see(&workload(name, Some(reason)), later);
+        }
+        assert_eq!(reasons(waiting.ripe(later + PATIENCE)), ["B", "C"], "D has passed");
+        waiting.restart(&[workload("web-1", Some("B")), workload("web-2", Some("E"))], later);
+        assert_eq!(reasons(waiting.ripe(later + PATIENCE)), ["E"]);
+    }
+
+    #[test]
+    fn replicas_that_all_wait_for_something_else_are_told_of_a_few_times() {
+        let (mut waiting, start) = (Waiting::default(), Instant::now());
+        for i in 0..100 {
+            waiting.see(&workload(&format!("web-{i}"), Some(&format!("R{i}"))), start);
+        }
+        assert_eq!(waiting.ripe(start + PATIENCE).len(), MAX_TOLD);
+        for i in 0..100 {
+            waiting.see(&workload(&format!("web-{i}"), None), start);
+        }
+        assert!(waiting.owners.is_empty() && waiting.queue.is_empty());
     }
 }

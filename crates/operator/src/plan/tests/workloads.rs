@@ -30,6 +30,20 @@ fn a_workload_says_where_it_runs_and_that_it_is_ready() {
 }
 
 #[test]
+fn a_workload_that_something_else_controls_is_placed_like_one_that_stands_alone() {
+    for (api_version, kind) in [("apps/v1", "ReplicaSet"), ("example.test/v1", "WorkloadReplicaSet")] {
+        let mut world = World::new();
+        let host = world.host("one", &[]);
+        let owner = json!([{ "apiVersion": api_version, "kind": kind, "name": "theirs", "uid": "elsewhere", "controller": true }]);
+        world.apply(with(workload("app", spec("file:///a.wasm")), "/metadata/ownerReferences", owner));
+        world.settle();
+        let app = world.workload("app");
+        assert_eq!(app.status.host_id, Some(host.to_string()), "{kind}");
+        assert_eq!(ready(&app.status.conditions).0, "True", "{kind}");
+    }
+}
+
+#[test]
 fn l17_an_unchanged_world_is_planned_without_a_write() {
     let mut world = World::new();
     world.host("one", &[]);

@@ -54,6 +54,7 @@ impl State {
 mod tests {
     use berth_model::resource::Resource;
 
+    use super::super::Write;
     use super::*;
 
     fn workload(name: &str, owner: &str) -> Resource {
@@ -79,6 +80,23 @@ mod tests {
             state.collect(Timestamp::UNIX_EPOCH, &mut deltas);
         }
         assert!(state.objects.is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_back_isnt_collected_because_its_owner_is_kept_elsewhere() {
+        let mut mine = workload("mine", "elsewhere");
+        mine.metadata_mut().owner_references[0].api_version = "apps/v1".to_owned();
+        mine.metadata_mut().owner_references[0].kind = "Deployment".to_owned();
+        let mut state = State::new([mine.clone()], 1000);
+        let Resource::Workload(workload) = &mut mine else { panic!() };
+        workload.status.host_id = Some("host".to_owned());
+        let mut deltas = Vec::new();
+        state.perform(Write::UpdateStatus(mine), Timestamp::UNIX_EPOCH, &mut deltas).unwrap();
+        assert_eq!(deltas.len(), 1);
+        state.undo(&deltas);
+        assert!(!state.has_orphans());
+        state.collect(Timestamp::UNIX_EPOCH, &mut Vec::new());
+        assert_eq!(state.objects.len(), 1);
     }
 
     #[test]
