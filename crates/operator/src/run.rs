@@ -41,8 +41,8 @@ pub struct OperatorConfig {
     pub plan: PlanConfig,
     /// How often a host is told its whole set, and a plan is made, though nothing changed. 5 s: what was lost is found then.
     pub resync_every: Duration,
-    /// How long events are gathered before a plan is made of them. 2 ms: nobody notices it, and a burst becomes one plan. When
-    /// plans take longer than this, they are as far apart as they take.
+    /// How far plans are apart, at least; what happens meanwhile is gathered for the next. 2 ms: nobody notices it, and of a burst the first
+    /// event has a plan to itself and all others one together. When plans take longer than this, they are as far apart as they take.
     pub gather: Duration,
     /// Writes to the store at once. 64.
     pub writes_at_once: usize,
@@ -208,9 +208,10 @@ impl Running {
         Ok(())
     }
 
-    /// Gathers events until it is time to plan.
+    /// Plans at once after a quiet time; else gathers events until it is time.
     fn plan_soon(&mut self) {
-        self.plan_at.get_or_insert_with(|| Instant::now() + self.config.gather.max(self.took));
+        let earliest = self.last_plan + self.took + self.config.gather.max(self.took);
+        self.plan_at.get_or_insert_with(|| Instant::now().max(earliest));
     }
 
     async fn change(&mut self, change: Change) {

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -39,6 +40,8 @@ pub(crate) struct Workers {
 
 /// The outside of one worker.
 struct Worker {
+    /// The thread that it runs on.
+    thread: ThreadId,
     jobs: mpsc::Sender<WorkerJob>,
     leases: Arc<Leases>,
     fate: Fate,
@@ -91,9 +94,16 @@ impl Workers {
         }
     }
 
+    /// A place in an instance of this thread, or of another once as many are kept as may be; else in a new one. Handing a request to
+    /// another thread and its answer back costs more than most requests.
     fn reserve(&self, entry: &Arc<Entry>, deadline: Instant) -> (Arc<Worker>, Lease) {
         let mut list = self.list.lock().expect("no panic while held");
-        let found = list.iter().enumerate().find_map(|(place, worker)| Some((place, worker.leases.reserve(&self.bounds, deadline)?)));
+        let here = std::thread::current().id();
+        let find = |own: bool| {
+            let candidates = list.iter().enumerate().filter(|(_, worker)| (worker.thread == here) == own);
+            candidates.into_iter().find_map(|(place, worker)| Some((place, worker.leases.reserve(&self.bounds, deadline)?)))
+        };
+        let found = find(true).or_else(|| if list.len() >= self.bounds.keep { find(false) } else { None });
         if let Some((place, lease)) = found {
             entry.component.metrics.reused.inc();
             let worker = list[place].clone();
@@ -104,7 +114,7 @@ impl Workers {
         }
         let (jobs, queue) = mpsc::channel(self.bounds.max_concurrency as usize);
         let (leases, lease) = Leases::first(deadline);
-        let worker = Arc::new(Worker { jobs, leases: leases.clone(), fate: Fate::default() });
+        let worker = Arc::new(Worker { thread: here, jobs, leases: leases.clone(), fate: Fate::default() });
         if leases.has_calls_left(&self.bounds) {
             list.push(worker.clone());
         }
