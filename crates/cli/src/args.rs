@@ -230,10 +230,13 @@ pub(crate) struct Top {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
     /// List what is cached, the most recently used first
+    #[command(after_help = "Examples:\n  berth cache ls\n  berth cache ls -o json | jq '.[].digest'")]
     Ls(Plain),
     /// Remove what isn't needed; what runs goes on running
+    #[command(after_help = "Examples:\n  berth cache prune --unused-for 168h\n  berth cache prune --to 1Gi\n  berth cache prune --all")]
     Prune(Prune),
     /// Check every file, and remove those that are damaged or not authentic
+    #[command(after_help = "Example:\n  berth cache verify")]
     Verify(Plain),
 }
 

@@ -26,7 +26,7 @@ pub fn markdown() -> String {
     settings(&mut text);
     exit_codes(&mut text);
     for sub in subcommands(&command) {
-        section(&mut text, sub);
+        section(&mut text, "##", &format!("berth {}", sub.get_name()), sub);
     }
     text
 }
@@ -81,8 +81,9 @@ fn exit_codes(text: &mut String) {
     text.push('\n');
 }
 
-fn section(text: &mut String, command: &Command) {
-    let _ = writeln!(text, "## berth {}\n", command.get_name());
+/// A command with its title, and its own commands below it.
+fn section(text: &mut String, level: &str, name: &str, command: &Command) {
+    let _ = writeln!(text, "{level} {name}\n");
     paragraph(text, &format!("{}.", about(command)));
     let usage = command.clone().render_usage().to_string();
     paragraph(text, &format!("```text\n{}\n```", usage.trim()));
@@ -99,6 +100,9 @@ fn section(text: &mut String, command: &Command) {
         let examples = examples.to_string();
         let lines: Vec<&str> = examples.lines().skip(1).map(str::trim_start).collect();
         paragraph(text, &format!("```sh\n{}\n```", lines.join("\n")));
+    }
+    for sub in subcommands(command) {
+        section(text, &format!("{level}#"), &format!("{name} {}", sub.get_name()), sub);
     }
 }
 
