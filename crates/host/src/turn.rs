@@ -190,7 +190,9 @@ mod tests {
         let begins = |component: Arc<Component>| tokio::spawn(shared(component.clone(), async move { first(&component.pace).await }));
         let turn = LINE.with(Arc::clone).turn(0).await;
         begins(component.clone()).await.unwrap();
-        component.pace.note(std::time::Duration::from_millis(5));
+        for _ in 0..2 {
+            component.pace.note(std::time::Duration::from_millis(5));
+        }
         let waits = begins(component.clone());
         for _ in 0..10 {
             tokio::task::yield_now().await;
