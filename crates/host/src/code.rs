@@ -16,6 +16,7 @@ mod load;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -160,7 +161,14 @@ impl CodeCache {
 
     /// What an entry says of itself, if this folder's key made it and nothing changed it since.
     fn authentic(&self, name: &str, file: &File) -> Result<Option<Meta>, CacheError> {
-        let content = read(file).map_err(CacheError::at("reading", &self.entries.path_of(name)))?;
+        let path = self.entries.path_of(name);
+        let failed = || CacheError::at("reading", &path);
+        let metadata = file.metadata().map_err(failed())?;
+        // What others may write isn't ours, whatever it says at the moment.
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            return Ok(None);
+        }
+        let content = read(file).map_err(failed())?;
         Ok(content.and_then(|content| entry::open(&content, name, &self.key)))
     }
 
@@ -251,7 +259,8 @@ impl CodeCache {
 
 /// What an entry is called: what it was made of, what made it, and for which processor.
 fn name(component: &Digest, engine: &Engine) -> String {
-    let mut made_by = Collect(entry::FORMAT.to_vec());
+    // What is kept beside the code is this version's.
+    let mut made_by = Collect([entry::FORMAT, env!("CARGO_PKG_VERSION").as_bytes()].concat());
     engine.precompile_compatibility_hash().hash(&mut made_by);
     made_by.0.extend_from_slice(component.hex().as_bytes());
     Digest::of(&made_by.0).hex().to_owned()

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use berth_model::digest::Digest;
 use bytes::Bytes;
-use tokio::sync::{OnceCell, Semaphore};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 use wasmtime::Engine;
 
@@ -49,17 +52,24 @@ pub(crate) enum CompileError {
 /// Components whose code is loaded from disk at once. Loading reads and hashes: some milliseconds for the largest.
 const LOADS: usize = 4;
 
-type Cell = Arc<OnceCell<Arc<Compiled>>>;
+type Compiling = Shared<BoxFuture<'static, Result<Arc<Compiled>, CompileError>>>;
 
 /// Compiles components and remembers those in use.
 pub(crate) struct Compiler {
+    pool: Arc<Pool>,
+    /// The compiles, which go on when nobody waits for them any more: another may ask, and a compile can't be stopped.
+    tasks: TaskTracker,
+}
+
+/// What a compile shares with others.
+struct Pool {
     slots: Arc<Semaphore>,
     loads: Arc<Semaphore>,
     code: Option<Arc<CodeCache>>,
     /// In use: kept by the workloads that run them.
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
-    /// Being compiled: one compile per digest.
-    running: Mutex<HashMap<Digest, Cell>>,
+    /// Being compiled: one compile per digest. To be locked after `known`.
+    running: Mutex<HashMap<Digest, Compiling>>,
     metrics: Arc<HostMetrics>,
 }
 
@@ -88,10 +98,12 @@ impl Compiler {
     pub(crate) fn new(threads: usize, code: Option<Arc<CodeCache>>, metrics: Arc<HostMetrics>) -> Compiler {
         let slots = Arc::new(Semaphore::new(threads.max(1)));
         let loads = Arc::new(Semaphore::new(LOADS));
-        Compiler { slots, loads, code, known: Mutex::default(), running: Mutex::default(), metrics }
+        let pool = Pool { slots, loads, code, known: Mutex::default(), running: Mutex::default(), metrics };
+        Compiler { pool: Arc::new(pool), tasks: TaskTracker::new() }
     }
 
-    /// The compiled form of `bytes`, and whether it was known. What asks for more than the host provides isn't compiled.
+    /// The compiled form of `bytes`, and whether it was known. What asks for more than the host provides isn't compiled. Who asks for
+    /// what is being compiled waits for that, and holds no bytes meanwhile. Dropping the future leaves the compile as it is.
     pub(crate) async fn compile(
         &self,
         digest: &Digest,
@@ -99,47 +111,70 @@ impl Compiler {
         engines: &Engines,
         provides: Provides,
     ) -> Result<(Arc<Compiled>, bool), CompileError> {
-        let cell = {
-            let known = self.known.lock().expect("no panic while held");
+        let (compiling, joined) = {
+            let known = self.pool.known.lock().expect("no panic while held");
             if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
                 return Ok((compiled, true));
             }
-            self.running.lock().expect("no panic while held").entry(digest.clone()).or_default().clone()
+            let mut running = self.pool.running.lock().expect("no panic while held");
+            match running.get(digest) {
+                Some(compiling) => {
+                    drop(bytes);
+                    (compiling.clone(), true)
+                }
+                None => {
+                    let engine = |flavor| engines.get(flavor).map(|set| set.engine.clone());
+                    let (code, metrics) = (self.pool.code.clone(), self.pool.metrics.clone());
+                    let (p2, p3) = (engine(Flavor::P2), engine(Flavor::P3));
+                    let job = Job { digest: digest.clone(), code, metrics, bytes, p2, p3, provides };
+                    let compiling = self.start(job);
+                    running.insert(digest.clone(), compiling.clone());
+                    (compiling, false)
+                }
+            }
         };
-        let engine = |flavor| engines.get(flavor).map(|set| set.engine.clone());
-        let (code, metrics) = (self.code.clone(), self.metrics.clone());
-        let job = Job { digest: digest.clone(), code, metrics, bytes, p2: engine(Flavor::P2), p3: engine(Flavor::P3), provides };
-        let mut first = false;
-        let compiled = cell
-            .get_or_try_init(|| {
-                first = true;
-                self.run(job)
-            })
-            .await
-            .cloned();
-        let mut known = self.known.lock().expect("no panic while held");
-        if let Ok(compiled) = &compiled {
-            known.retain(|_, weak| weak.strong_count() > 0);
-            known.insert(digest.clone(), Arc::downgrade(compiled));
-        }
-        let mut running = self.running.lock().expect("no panic while held");
-        if running.get(digest).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
-            running.remove(digest);
-        }
-        drop(running);
-        compiled.map(|compiled| (compiled, !first))
+        compiling.await.map(|compiled| (compiled, joined))
     }
 
-    async fn run(&self, job: Job) -> Result<Arc<Compiled>, CompileError> {
+    /// Waits until nothing is being compiled or kept, for `most` at most.
+    pub(crate) async fn settled(&self, most: Duration) {
+        self.tasks.close();
+        let _ = tokio::time::timeout(most, self.tasks.wait()).await;
+    }
+
+    /// A compile as a task of its own, which ends by telling what it made.
+    fn start(&self, job: Job) -> Compiling {
+        let (pool, tasks) = (self.pool.clone(), self.tasks.clone());
+        let task = self.tasks.spawn(async move {
+            let digest = job.digest.clone();
+            let result = pool.run(job, &tasks).await;
+            let mut known = pool.known.lock().expect("no panic while held");
+            if let Ok(compiled) = &result {
+                known.retain(|_, weak| weak.strong_count() > 0);
+                known.insert(digest.clone(), Arc::downgrade(compiled));
+            }
+            pool.running.lock().expect("no panic while held").remove(&digest);
+            result
+        });
+        task.map(|ended| ended.unwrap_or_else(|_| Err(CompileError::Failed("the host is stopping".into())))).boxed().shared()
+    }
+}
+
+impl Pool {
+    async fn run(&self, job: Job, tasks: &TaskTracker) -> Result<Arc<Compiled>, CompileError> {
         if job.code.is_some()
             && let Some(loaded) = on_pool(&self.loads, job.clone(), Job::load).await?
         {
             return Ok(Arc::new(loaded?));
         }
-        // A compile can't be stopped: it keeps its slot until it ends, even when nobody waits for it any more.
-        let compiled = on_pool(&self.slots, job, Job::compile).await??;
+        let compiled = Arc::new(on_pool(&self.slots, job.clone(), Job::compile).await??);
         self.metrics.compiled(compiled.took);
-        Ok(Arc::new(compiled))
+        if job.code.is_some() {
+            // Nobody waits for the disk.
+            let (loads, kept) = (self.loads.clone(), compiled.clone());
+            tasks.spawn(async move { on_pool(&loads, job, move |job| job.keep(&kept)).await });
+        }
+        Ok(compiled)
     }
 }
 
@@ -191,9 +226,7 @@ impl Job {
         self.check(&inspection)?;
         let component = wasmtime::component::Component::from_binary(engine, &self.bytes);
         let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
-        let took = start.elapsed();
-        self.keep(engine, &component, &inspection);
-        Ok(Compiled { component, inspection, flavor, took, from_disk: false })
+        Ok(Compiled { component, inspection, flavor, took: start.elapsed(), from_disk: false })
     }
 
     /// Whether the host has what the component asks for.
@@ -210,10 +243,14 @@ impl Job {
     }
 
     /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
-    fn keep(&self, engine: &Engine, component: &wasmtime::component::Component, inspection: &Inspection) {
-        let Some(cache) = &self.code else { return };
-        let stored = match component.serialize() {
-            Ok(code) => cache.store(&self.digest, engine, code, inspection).unwrap_or_else(|error| {
+    fn keep(&self, compiled: &Compiled) {
+        let engine = match compiled.flavor {
+            Flavor::P2 => &self.p2,
+            Flavor::P3 => &self.p3,
+        };
+        let (Some(cache), Some(engine)) = (&self.code, engine) else { return };
+        let stored = match compiled.component.serialize() {
+            Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection).unwrap_or_else(|error| {
                 warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
                 false
             }),
@@ -283,7 +320,29 @@ mod tests {
         let (one, two) = tokio::join!(compile(|_| Vec::new()), compile(|_| Vec::new()));
         let (one, two) = (one.unwrap(), two.unwrap());
         assert!(Arc::ptr_eq(&one.0, &two.0) && one.1 != two.1);
-        assert!(compiler.running.lock().unwrap().is_empty());
+        assert!(compiler.pool.running.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn l19_a_compile_that_nobody_waits_for_any_more_is_still_the_only_one() {
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        static PAIR: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(2));
+        fn count(_: &Inspection) -> Vec<String> {
+            RUNS.fetch_add(1, Ordering::SeqCst);
+            PAIR.wait();
+            Vec::new()
+        }
+        let (engines, compiler) = (engines(), Compiler::new(2, None, Arc::default()));
+        let (digest, bytes) = component(0);
+        let provides = Provides { missing: count, largest_table: 0 };
+        let mut given_up = Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides));
+        assert!(futures::poll!(given_up.as_mut()).is_pending());
+        drop(given_up);
+        let waits = compiler.compile(&digest, bytes, &engines, provides);
+        let go_on = tokio::task::spawn_blocking(|| PAIR.wait());
+        let (compiled, _) = tokio::join!(waits, go_on);
+        assert!(compiled.unwrap().1, "it joined the first");
+        assert_eq!(RUNS.load(Ordering::SeqCst), 1);
     }
 
     /// Compiles the first component with the code of `folder`: whether it came from disk.
@@ -292,8 +351,12 @@ mod tests {
         let (engines, compiler) = (engines(), Compiler::new(1, Some(Arc::new(code)), Arc::default()));
         let (digest, bytes) = component(0);
         let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
-        compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk
+        let from_disk = compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk;
+        compiler.settled(PATIENCE).await;
+        from_disk
     }
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn only_entry(folder: &std::path::Path) -> std::path::PathBuf {
         let mut entries = std::fs::read_dir(folder.join("entries")).unwrap();
@@ -340,11 +403,13 @@ mod tests {
         let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
         for number in 0..2 {
             if number == 1 {
+                compiler.settled(PATIENCE).await;
                 std::fs::remove_dir_all(folder.path()).unwrap();
             }
             let (digest, bytes) = component(number);
             assert!(!compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk);
         }
+        compiler.settled(PATIENCE).await;
         assert_eq!((metrics.code.unstored.get(), metrics.code.misses.get()), (2, 2));
     }
 

@@ -30,6 +30,9 @@ use crate::status::{Status, WantedWorkload};
 use crate::supervisor::Supervisor;
 use crate::ticker::Pulse;
 
+/// Time at the end for code that is being written to disk.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Why a host can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -191,6 +194,8 @@ impl Host {
             tracing::info!(?drained, "ingress drained");
         }
         self.supervisor.shutdown(Duration::from_secs(1)).await;
+        // Code that was compiled a moment ago is kept for the next start; a long compile isn't waited for.
+        self.supervisor.preparer.compiler.settled(SETTLE).await;
     }
 
     /// Ends the host at once: connections and requests are cut, workloads forgotten, and nothing starts any more.

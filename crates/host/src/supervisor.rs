@@ -28,8 +28,8 @@ use crate::prepare::{Prepared, Preparer};
 use crate::routes::{DEFAULT_DOMAIN, Routes};
 use crate::status::{State, Status, WantedWorkload};
 
-/// Longest preparation: a slow registry and a large component; the operator tries again.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Longest preparation; the operator tries again. A pull may take 10 minutes, and both that and the compile may wait for others.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// Drives workloads.
 pub(crate) struct Supervisor {

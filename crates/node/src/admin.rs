@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::caches::{Caches, ImagesCollector};
+use crate::caches::{Caches, CachesCollector};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::server::{Body, Handler, respond, whole};
 use crate::system::ProcessFigures;
@@ -35,7 +35,7 @@ impl Admin {
         registry.register("berth_build", "what runs here", Info::new(version));
         registry.register_collector(Box::new(ProcessCollector));
         host.register_metrics(&mut registry);
-        registry.register_collector(Box::new(ImagesCollector(caches.images.metrics().clone())));
+        registry.register_collector(Box::new(CachesCollector(caches.clone())));
         Admin { registry, lifecycle }
     }
 

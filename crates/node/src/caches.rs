@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use berth_host::{CodeCache, CodeSettings};
 use berth_oci::{
-    Cache, CacheError, CacheSettings, ImageSource, LocalLimits, LocalSource, Metrics, RegistrySettings, RegistrySettingsError,
-    RegistrySource,
+    Cache, CacheError, CacheSettings, ImageSource, LocalLimits, LocalSource, RegistrySettings, RegistrySettingsError, RegistrySource,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -93,13 +92,23 @@ impl Caches {
     }
 }
 
-/// What the image cache counts, for `/metrics`.
+/// What the caches hold and the image cache counts, for `/metrics`.
 #[derive(Debug)]
-pub(crate) struct ImagesCollector(pub(crate) Arc<Metrics>);
+pub(crate) struct CachesCollector(pub(crate) Caches);
 
-impl Collector for ImagesCollector {
+impl Collector for CachesCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let m = &self.0;
+        // A folder that can't be read has no size to tell.
+        if let Ok(held) = self.0.summary() {
+            let gauges = [
+                ("berth_image_cache_bytes", "what images take on disk", held.image_bytes),
+                ("berth_code_cache_bytes", "what compiled code takes on disk", held.code_bytes),
+            ];
+            for (name, help, value) in gauges {
+                encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+            }
+        }
+        let m = self.0.images.metrics();
         let counters = [
             ("berth_image_cache_hits", "images that the cache had", m.hits.get()),
             ("berth_image_cache_misses", "images that the cache lacked, in whole or in part", m.misses.get()),

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use berth_model::image::InvalidImage;
 use berth_model::manifest::{self, Document, ManifestError};
 use berth_model::resource::{Kind, ObjectKey, Resource};
 use berth_model::validate::{self, Remark};
@@ -110,6 +111,9 @@ pub enum IntakeError {
         /// Where it was found again.
         second: String,
     },
+    /// No such file is there, and as an image's reference it isn't valid.
+    #[error("there is no such file, and as an image in a registry it isn't valid")]
+    Image(#[from] InvalidImage),
     /// The manifest has faults.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -167,7 +171,7 @@ impl Reader {
         let meta = match path.metadata() {
             Ok(meta) => meta,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let image = bare::image(path).ok_or(IntakeError::Read { path: path.into(), source: error })?;
+                let image = bare::image(path)?.ok_or(IntakeError::Read { path: path.into(), source: error })?;
                 self.keep(image, path.display().to_string());
                 return Ok(());
             }

@@ -19,7 +19,8 @@ pub(super) fn run(command: &args::Cache, config: &CachesConfig, out: &mut Output
     let Some(dir) = &config.dir else {
         return Err(usage("there is neither XDG_CACHE_HOME nor HOME to find the caches by: name their folder with --cache-dir".to_owned()));
     };
-    let caches = Caches::open(config, dir)?;
+    // Looking removes nothing: a berth may have been given larger bounds.
+    let caches = Caches::open(&CachesConfig { image_bytes: u64::MAX, code_bytes: u64::MAX, ..config.clone() }, dir)?;
     match command {
         args::Cache::Ls(args) => list(&caches, args.output, out),
         args::Cache::Prune(args) => prune(&caches, args, out),

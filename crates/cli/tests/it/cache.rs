@@ -1,5 +1,7 @@
 //! Images from a registry, and what is kept of them and their code.
 
+use std::time::Instant;
+
 use berth_testkit::guests::path;
 use berth_testkit::registry::Registry;
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
@@ -7,7 +9,7 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use rustix::process::Signal;
 
-use crate::process::{Home, Up};
+use crate::process::{Home, PATIENCE, Up};
 
 /// Pushes a fixture guest into a registry in plain HTTP.
 async fn push(image: &str, guest: &str) {
@@ -74,6 +76,10 @@ fn caches_are_checked_and_emptied_whether_a_berth_runs_or_not() {
     let guest = path("p2-hello").display().to_string();
     let mut up = home.up(&[&guest]);
     up.wait_for("ready in");
+    let deadline = Instant::now() + PATIENCE;
+    while !home.run(&["cache", "ls"]).out.contains("code") {
+        assert!(Instant::now() < deadline, "the code is never kept");
+    }
     let entry = home.path(".cache/berth/code/entries").read_dir().unwrap().next().unwrap().unwrap().path();
     assert!(home.run(&["cache", "verify"]).ok().contains("1 file ("));
     std::fs::write(&entry, b"nonsense").unwrap();

@@ -38,7 +38,11 @@ impl Key {
                 Some(Some(bytes)) => return Ok(Key::of(bytes)),
                 Some(None) => {
                     warn!(key = %path.display(), "the key of the compiled code's cache was open to others or damaged: it is replaced");
-                    std::fs::remove_file(&path).map_err(failed("removing"))?;
+                    match std::fs::remove_file(&path) {
+                        // Another process that starts was faster.
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing")(error)),
+                        _ => {}
+                    }
                 }
                 None => {}
             }
@@ -75,7 +79,12 @@ fn read(path: &Path) -> io::Result<Option<Option<[u8; KEY_BYTES]>>> {
         Err(error) => return Err(error),
     };
     let metadata = file.metadata()?;
-    let own = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0;
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        // Somebody's good key: who runs this as another user, root above all, must not take it away.
+        return Err(io::Error::other(format!("it belongs to user {owner}, and this is user {user}")));
+    }
+    let own = metadata.mode() & 0o077 == 0;
     let mut bytes = [0; KEY_BYTES];
     let whole = metadata.is_file() && metadata.len() == KEY_BYTES as u64 && file.read_exact(&mut bytes).is_ok();
     Ok(Some((own && whole).then_some(bytes)))

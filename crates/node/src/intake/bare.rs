@@ -29,17 +29,19 @@ pub(super) fn layout(path: &Path) -> Result<Resource, IntakeError> {
 
 /// A deployment of an image in a registry, where `typed` names one: its registry has to be said, so that a path that isn't there stays a
 /// path.
-pub(super) fn image(typed: &Path) -> Option<Resource> {
-    let text = typed.to_str()?;
-    let (registry, _) = text.split_once('/')?;
+///
+/// # Errors
+/// When it does, and the reference isn't valid.
+pub(super) fn image(typed: &Path) -> Result<Option<Resource>, IntakeError> {
+    let Some((text, (registry, _))) = typed.to_str().and_then(|text| Some((text, text.split_once('/')?))) else { return Ok(None) };
     let is_file = [".wasm", ".yaml", ".yml", ".json"].iter().any(|ending| text.ends_with(ending));
     if is_file || !(registry == "localhost" || registry.trim_start_matches('.').contains(['.', ':'])) {
-        return None;
+        return Ok(None);
     }
-    let ImageRef::Registry(image) = ImageRef::parse(text).ok()? else { return None };
+    let ImageRef::Registry(image) = ImageRef::parse(text)? else { return Ok(None) };
     let name = image.repository.clone();
     // What it exports is known when it has been pulled; either version may be.
-    Some(deployment(Path::new(&name), ImageRef::Registry(image), &[handler(HttpExport::P2), handler(HttpExport::P3)]))
+    Ok(Some(deployment(Path::new(&name), ImageRef::Registry(image), &[handler(HttpExport::P2), handler(HttpExport::P3)])))
 }
 
 /// The path as it was given, made absolute. A symbolic link stays one: what it leads to is read anew each time it is given, and each time

@@ -222,8 +222,7 @@ fn an_image_in_a_registry_is_deployed_by_its_repository_where_no_such_file_is() 
                 assert_eq!(deployment.spec.template.spec.components[0].image, text);
                 assert_eq!(deployment.spec.template.spec.host_interfaces[0].interfaces, ["incoming-handler", "handler"]);
             }
-            // A repository has no capital letters.
-            Err(_) => assert!(name.is_empty(), "{text}"),
+            Err(error) => assert!(name.is_empty() && error.to_string().contains("lower-case letters"), "{text}: {error}"),
         }
     }
     for path in ["hello", "hello.wasm", "./shop/hello", "../hello.v1/x", "build.d/hello.wasm", "shop.v1/manifest.yaml", "me/hello:1.0"] {

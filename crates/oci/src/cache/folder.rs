@@ -40,8 +40,10 @@ impl Folder {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(CacheError::at("making", &path))?;
         let folder = Self { path };
         for left in folder.list()?.iter().filter(|file| file.part) {
-            // One that is locked belongs to a writer at work.
-            folder.remove(&left.name)?;
+            // One that is locked belongs to a writer at work. One that can't be removed takes room, and nothing else.
+            if let Err(error) = folder.remove(&left.name) {
+                tracing::warn!(error = %error, "what a killed process left in a cache can't be removed");
+            }
         }
         Ok(folder)
     }
