@@ -1,5 +1,6 @@
 //! A component as its guests see it: who it is, and what it may do.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -51,6 +52,29 @@ pub(crate) struct Component {
     /// Shared by all workloads of the owner.
     pub(crate) pace: Arc<Pace>,
     pub(crate) host: Arc<Shared>,
+}
+
+/// What one store runs: a component, or several that were composed into one.
+pub(crate) struct Unit {
+    /// The member that answers. Of a composed one its limits are those of all members together, for they share a store.
+    pub(crate) root: Arc<Component>,
+    /// The other members, by their seats from 1 on.
+    pub(crate) others: Vec<Arc<Component>>,
+    /// Where the binaries of the members lie in the composed one, with the members' seats.
+    pub(crate) spans: Vec<(Range<u64>, usize)>,
+}
+
+impl Unit {
+    /// A component by itself.
+    pub(crate) fn single(component: Arc<Component>) -> Unit {
+        Unit { root: component, others: Vec::new(), spans: Vec::new() }
+    }
+
+    /// The member whose code is at this offset of the composed binary; the root where it is nobody's.
+    pub(crate) fn at(&self, offset: u64) -> &Arc<Component> {
+        let seat = self.spans.iter().find(|(span, _)| span.contains(&offset)).map_or(0, |(_, seat)| *seat);
+        seat.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.root)
+    }
 }
 
 impl Component {

@@ -1,7 +1,8 @@
 //! The two engines (D11): WASI 0.2 runs on one without concurrency support, which saves a fifth of a request's CPU;
 //! anything that uses 0.3 runs on one with it. Each has one linker, shared by all workloads.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
@@ -10,6 +11,7 @@ use crate::config::HostConfig;
 use crate::egress;
 use crate::guest::Guest;
 use crate::limiter::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
+use crate::member::{self, Seat};
 use crate::ticker::{Pulse, Ticker};
 
 /// Most memory that a pooled instance keeps for the next one: resetting resident pages beats giving them back.
@@ -47,11 +49,15 @@ pub(crate) struct Engines {
     _ticker: Ticker,
 }
 
-/// An engine and its linker.
+/// An engine and its linkers.
 #[derive(Clone)]
 pub(crate) struct EngineSet {
     pub(crate) engine: Engine,
-    pub(crate) linker: Arc<Linker<Guest>>,
+    flavor: Flavor,
+    /// For components by themselves.
+    linker: Arc<Linker<Guest>>,
+    /// For units of several members, by how many they have room for: powers of two, made when the first such unit comes.
+    larger: Arc<Mutex<BTreeMap<usize, Arc<Linker<Guest>>>>>,
 }
 
 /// Which engine a component needs.
@@ -90,7 +96,28 @@ impl EngineSet {
         if flavor == Flavor::P3 {
             link_p3(&mut linker)?;
         }
-        Ok(EngineSet { engine, linker: Arc::new(linker) })
+        Ok(EngineSet { engine, flavor, linker: Arc::new(linker), larger: Arc::default() })
+    }
+
+    /// The linker for a unit of so many members, at most [`member::MAX_MEMBERS`].
+    pub(crate) fn linker(&self, members: usize) -> wasmtime::Result<Arc<Linker<Guest>>> {
+        if members <= 1 {
+            return Ok(self.linker.clone());
+        }
+        let room = members.next_power_of_two();
+        let mut larger = self.larger.lock().expect("no panic while held");
+        if let Some(linker) = larger.get(&room) {
+            return Ok(linker.clone());
+        }
+        let mut linker = Linker::clone(&self.linker);
+        for seat in Seat::others(room) {
+            member::link_p2(&mut linker, seat)?;
+            #[cfg(feature = "wasi-p3")]
+            if self.flavor == Flavor::P3 {
+                member::link_p3(&mut linker, seat)?;
+            }
+        }
+        Ok(larger.entry(room).or_insert(Arc::new(linker)).clone())
     }
 }
 
@@ -180,8 +207,8 @@ fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     // Name lookups are granted name by name and sockets are counted, which the stock implementation can't do.
     linker.allow_shadowing(true);
-    egress::names::link_p2(linker)?;
-    egress::sockets::link_p2(linker)?;
+    egress::names::link_p2(linker, Seat::ROOT)?;
+    egress::sockets::link_p2(linker, Seat::ROOT)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -191,8 +218,8 @@ fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p3::add_to_linker(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
     linker.allow_shadowing(true);
-    egress::names::link_p3(linker)?;
-    egress::sockets::link_p3(linker)?;
+    egress::names::link_p3(linker, Seat::ROOT)?;
+    egress::sockets::link_p3(linker, Seat::ROOT)?;
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod intake;
 mod invoke;
 mod limiter;
 pub mod logs;
+mod member;
 mod metrics;
 mod pace;
 mod prepare;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, HostSlots};
 use crate::compile::{CompileError, Compiler, Provides};
-use crate::component::{Component, Shared, Voice};
+use crate::component::{Component, Shared, Unit, Voice};
 use crate::config::HostConfig;
 use crate::egress;
 use crate::engine::{self, Engines};
@@ -183,10 +183,11 @@ impl Preparer {
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: component(), message: format!("{error:#}") };
-        let pre = set.linker.instantiate_pre(&compiled.component).map_err(link_error)?;
+        let pre = set.linker(1).map_err(link_error)?.instantiate_pre(&compiled.component).map_err(link_error)?;
         let identity = self.identity(whole, spec);
         let entry = match inspection.http() {
             Some(export) => Some(Entry {
+                unit: Unit::single(identity.clone()),
                 component: identity,
                 engine: set.engine.clone(),
                 pre: handler(export, pre).map_err(link_error)?,

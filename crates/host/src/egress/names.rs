@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use berth_model::grants::LOOPBACK_NAME;
 use tokio::task::JoinHandle;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, Resource, ResourceTable, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
@@ -18,6 +18,7 @@ use super::sockets::Resolved;
 use super::{Asker, Denied};
 use crate::guest::Guest;
 use crate::invoke::guard::AbortOnDrop;
+use crate::member::Seat;
 
 /// Names that one guest may have resolved at once; more forget the oldest.
 const MAX_RESOLVED: usize = 256;
@@ -126,28 +127,29 @@ impl Pollable for AddressStream {
 
 // The stock implementation's lookups have neither a bound nor an end, and can't be given one from outside: this replaces it whole.
 
-pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut names = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
-    names.resource("resolve-address-stream", ResourceType::host::<AddressStream>(), |mut store, rep| {
+pub(crate) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
+    let mut names = linker.instance(&seat.import("wasi:sockets/ip-name-lookup@0.2.12"))?;
+    names.resource("resolve-address-stream", ResourceType::host::<AddressStream>(), move |mut store, rep| {
         let guest: &mut Guest = store.data_mut();
-        guest.table.delete(Resource::<AddressStream>::new_own(rep))?;
-        guest.lookups.open -= 1;
+        let (member, table) = guest.parts(seat);
+        table.delete(Resource::<AddressStream>::new_own(rep))?;
+        member.lookups.open -= 1;
         Ok(())
     })?;
-    names.func_wrap("resolve-addresses", |mut store: StoreContextMut<'_, Guest>, (network, name): (Resource<Network>, String)| {
-        let guest = store.data_mut();
+    names.func_wrap("resolve-addresses", move |mut store: StoreContextMut<'_, Guest>, (network, name): (Resource<Network>, String)| {
+        let (member, table) = store.data_mut().parts(seat);
         // Holding the network is the right to use it.
-        guest.table.get(&network)?;
-        Ok((resolve(guest, &name)?,))
+        table.get(&network)?;
+        Ok((resolve(&mut member.lookups, table, &name)?,))
     })?;
     names.func_wrap(
         "[method]resolve-address-stream.resolve-next-address",
-        |mut store: StoreContextMut<'_, Guest>, (stream,): (Resource<AddressStream>,)| {
-            let guest = store.data_mut();
-            let stream = guest.table.get_mut(&stream)?;
+        move |mut store: StoreContextMut<'_, Guest>, (stream,): (Resource<AddressStream>,)| {
+            let (member, table) = store.data_mut().parts(seat);
+            let stream = table.get_mut(&stream)?;
             let next = stream.next();
             if let Ok(Some(ip)) = next {
-                remember(&guest.lookups.resolved, &stream.name, ip);
+                remember(&member.lookups.resolved, &stream.name, ip);
             }
             Ok((next.map(|ip| ip.map(IpAddress::from)),))
         },
@@ -161,31 +163,32 @@ pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     )
 }
 
-fn resolve(guest: &mut Guest, name: &str) -> wasmtime::Result<Result<Resource<AddressStream>, ErrorCode>> {
+fn resolve(lookups: &mut Lookups, table: &mut ResourceTable, name: &str) -> wasmtime::Result<Result<Resource<AddressStream>, ErrorCode>> {
     if name.len() > MAX_NAME_BYTES {
         return Ok(Err(ErrorCode::InvalidArgument));
     }
     let name = normal(name);
-    if !guest.lookups.granted(&name) {
+    if !lookups.granted(&name) {
         return Ok(Err(ErrorCode::AccessDenied));
     }
-    if guest.lookups.open >= MAX_OPEN {
+    if lookups.open >= MAX_OPEN {
         return Ok(Err(ErrorCode::TemporaryResolverFailure));
     }
-    let stream = guest.table.push(AddressStream::start(guest.lookups.asker(), name))?;
-    guest.lookups.open += 1;
+    let stream = table.push(AddressStream::start(lookups.asker(), name))?;
+    lookups.open += 1;
     Ok(Ok(stream))
 }
 
 #[cfg(feature = "wasi-p3")]
 mod p3 {
     use wasmtime::component::{Accessor, HasData, Linker};
-    use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{self, ErrorCode, Host, HostWithStore};
+    use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{ErrorCode, Host, HostWithStore};
     use wasmtime_wasi::p3::bindings::sockets::types::IpAddress;
 
     use super::super::lookup::{MAX_NAME_BYTES, lookup};
     use super::{Lookups, normal, remember};
     use crate::guest::Guest;
+    use crate::member::{MAX_MEMBERS, Seat, per_seat};
 
     struct Names;
 
@@ -197,8 +200,25 @@ mod p3 {
         lookups: &'a mut Lookups,
     }
 
-    pub(crate) fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-        ip_name_lookup::add_to_linker::<Guest, Names>(linker, |guest| NamesView { lookups: &mut guest.lookups })
+    type View = fn(&mut Guest) -> NamesView<'_>;
+
+    fn view_of<const SEAT: usize>(guest: &mut Guest) -> NamesView<'_> {
+        NamesView { lookups: &mut guest.parts(Seat::at(SEAT)).0.lookups }
+    }
+
+    const VIEWS: [View; MAX_MEMBERS] = per_seat!(view_of);
+
+    pub(crate) fn link_p3(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
+        let view = VIEWS[seat.index()];
+        linker.instance(&seat.import("wasi:sockets/ip-name-lookup@0.3.0"))?.func_wrap_concurrent(
+            "resolve-addresses",
+            move |accessor: &Accessor<Guest>, (name,): (String,)| {
+                Box::pin(async move {
+                    let accessor = accessor.with_getter::<Names>(view);
+                    Ok((<Names as HostWithStore<Guest>>::resolve_addresses(&accessor, name).await?,))
+                })
+            },
+        )
     }
 
     impl Host for NamesView<'_> {}

@@ -20,6 +20,7 @@ use wasmtime_wasi::{TrappableError, WasiCtx, WasiCtxBuilder};
 use super::permit::Permit;
 use super::{Asker, Denied};
 use crate::guest::Guest;
+use crate::member::Seat;
 
 /// Names that a guest resolved, with what they led to: a grant by name covers the addresses of that name.
 pub(crate) type Resolved = Arc<Mutex<Vec<(Arc<str>, IpAddr)>>>;
@@ -68,9 +69,9 @@ struct Parts<'a> {
     resolved: Resolved,
 }
 
-fn parts(guest: &mut Guest) -> Parts<'_> {
-    let (asker, resolved) = (guest.lookups.asker().clone(), guest.lookups.resolved());
-    Parts { table: &mut guest.table, asker, resolved }
+fn parts(guest: &mut Guest, seat: Seat) -> Parts<'_> {
+    let (member, table) = guest.parts(seat);
+    Parts { table, asker: member.lookups.asker().clone(), resolved: member.lookups.resolved() }
 }
 
 type Answer<T, E> = (Result<Resource<T>, E>,);
@@ -89,10 +90,10 @@ where
 // Only how sockets are made is replaced. Should a later Wasmtime name these interfaces by another version, guests would have no
 // sockets, not uncounted ones: the context that the other functions use allows none.
 
-pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut tcp = linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?;
-    tcp.func_wrap("create-tcp-socket", |mut store, (family,): (IpAddressFamily,)| {
-        let guest = parts(store.data_mut());
+pub(crate) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
+    let mut tcp = linker.instance(&seat.import("wasi:sockets/tcp-create-socket@0.2.12"))?;
+    tcp.func_wrap("create-tcp-socket", move |mut store, (family,): (IpAddressFamily,)| {
+        let guest = parts(store.data_mut(), seat);
         let (mut wasi, _) = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
             Ok(made) => made,
             Err(error) => return Ok((Err(p2_error(error)),)),
@@ -100,10 +101,10 @@ pub(crate) fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         let mut sockets = WasiSocketsCtxView { ctx: wasi.sockets(), table: guest.table };
         answer(tcp_create_socket::Host::create_tcp_socket(&mut sockets, family))
     })?;
-    let mut udp = linker.instance("wasi:sockets/udp-create-socket@0.2.12")?;
-    udp.func_wrap_async("create-udp-socket", |mut store, (family,): (IpAddressFamily,)| {
+    let mut udp = linker.instance(&seat.import("wasi:sockets/udp-create-socket@0.2.12"))?;
+    udp.func_wrap_async("create-udp-socket", move |mut store, (family,): (IpAddressFamily,)| {
         Box::new(async move {
-            let guest = parts(store.data_mut());
+            let guest = parts(store.data_mut(), seat);
             let (mut wasi, _) = match context(&guest.asker, guest.resolved, Protocol::Udp) {
                 Ok(made) => made,
                 Err(error) => return Ok((Err(p2_error(error)),)),
@@ -130,11 +131,12 @@ mod p3 {
 
     use super::{NoSocket, answer, context, parts, streams};
     use crate::guest::Guest;
+    use crate::member::Seat;
 
-    pub(crate) fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-        let mut types = linker.instance("wasi:sockets/types@0.3.0")?;
-        types.func_wrap("[static]tcp-socket.create", |mut store, (family,): (IpAddressFamily,)| {
-            let guest = parts(store.data_mut());
+    pub(crate) fn link_p3(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
+        let mut types = linker.instance(&seat.import("wasi:sockets/types@0.3.0"))?;
+        types.func_wrap("[static]tcp-socket.create", move |mut store, (family,): (IpAddressFamily,)| {
+            let guest = parts(store.data_mut(), seat);
             let (mut wasi, permit) = match context(&guest.asker, guest.resolved, Protocol::Tcp) {
                 Ok(made) => made,
                 Err(error) => return Ok((Err(p3_error(error)),)),
@@ -146,10 +148,10 @@ mod p3 {
             }
             Ok(made)
         })?;
-        streams::link(&mut types)?;
-        types.func_wrap_async("[static]udp-socket.create", |mut store, (family,): (IpAddressFamily,)| {
+        streams::link(&mut types, seat)?;
+        types.func_wrap_async("[static]udp-socket.create", move |mut store, (family,): (IpAddressFamily,)| {
             Box::new(async move {
-                let guest = parts(store.data_mut());
+                let guest = parts(store.data_mut(), seat);
                 let (mut wasi, _) = match context(&guest.asker, guest.resolved, Protocol::Udp) {
                     Ok(made) => made,
                     Err(error) => return Ok((Err(p3_error(error)),)),

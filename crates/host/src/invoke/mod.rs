@@ -37,7 +37,7 @@ use self::guard::AbortOnDrop;
 pub(crate) use self::head::Head;
 use crate::admission::Permit;
 use crate::compile::Compiled;
-use crate::component::Component;
+use crate::component::{Component, Unit};
 use crate::guest::Guest;
 use crate::request_id::RequestId;
 use crate::reuse::Reuse;
@@ -45,7 +45,10 @@ use crate::turn;
 
 /// A component that answers HTTP, prepared: a request needs nothing else.
 pub(crate) struct Entry {
+    /// The component that answers.
     pub(crate) component: Arc<Component>,
+    /// That one, and those that were composed with it.
+    pub(crate) unit: Unit,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) pre: HandlerPre,
     pub(crate) reuse: Reuse,

@@ -23,7 +23,7 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
         }
         None => {
             entry.component.metrics.cold_starts.inc();
-            let store = guest::store(&entry.engine, &entry.component, Some(id.clone()), deadline);
+            let store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
             (Owned::new(store, entry.component.clone(), fate), None, 0)
         }
     };

@@ -203,7 +203,7 @@ impl Run {
         owed: &Owed,
     ) -> Result<(), (wasmtime::Error, Option<Hit>)> {
         let ready_by = Instant::now() + self.component.limits.request_timeout;
-        let mut store = guest::store(&entry.engine, &self.component, None, ready_by + SLACK);
+        let mut store = guest::store(&entry.engine, &entry.unit, None, ready_by + SLACK);
         // Declared after the store, so dropped before it.
         let dying = Dying(&self.fate);
         let cut = entry.cut.clone();

@@ -16,14 +16,15 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
 
 use crate::egress::permit::Permit;
 use crate::guest::Guest;
+use crate::member::Seat;
 
 /// How a stream ended.
 type Outcome = Result<(), ErrorCode>;
 type Received = (StreamReader<u8>, FutureReader<Outcome>);
 
-pub(super) fn link(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    types.func_wrap("[method]tcp-socket.receive", |mut store: StoreContextMut<'_, Guest>, (socket,): (Resource<TcpSocket>,)| {
-        let permit = permit(&store, &socket);
+pub(super) fn link(types: &mut LinkerInstance<'_, Guest>, seat: Seat) -> wasmtime::Result<()> {
+    types.func_wrap("[method]tcp-socket.receive", move |mut store: StoreContextMut<'_, Guest>, (socket,): (Resource<TcpSocket>,)| {
+        let permit = permit(&mut store, seat, &socket);
         let access = Access::<Guest, WasiSockets>::new(reborrow(&mut store), view);
         let (bytes, ended): Received = HostTcpSocketWithStore::receive(access, socket)?;
         let ended = held_until(store, ended, permit)?;
@@ -31,8 +32,8 @@ pub(super) fn link(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()
     })?;
     types.func_wrap(
         "[method]tcp-socket.send",
-        |mut store: StoreContextMut<'_, Guest>, (socket, bytes): (Resource<TcpSocket>, StreamReader<u8>)| {
-            let permit = permit(&store, &socket);
+        move |mut store: StoreContextMut<'_, Guest>, (socket, bytes): (Resource<TcpSocket>, StreamReader<u8>)| {
+            let permit = permit(&mut store, seat, &socket);
             let access = Access::<Guest, WasiSockets>::new(reborrow(&mut store), view);
             let ended: FutureReader<Outcome> = HostTcpSocketWithStore::send(access, socket, bytes)?;
             Ok((held_until(store, ended, permit)?,))
@@ -49,8 +50,8 @@ fn reborrow<'a>(store: &'a mut StoreContextMut<'_, Guest>) -> StoreContextMut<'a
     wasmtime::AsContextMut::as_context_mut(store)
 }
 
-fn permit(store: &StoreContextMut<'_, Guest>, socket: &Resource<TcpSocket>) -> Option<Arc<Permit>> {
-    store.data().lookups.asker().permit_of(socket.rep())
+fn permit(store: &mut StoreContextMut<'_, Guest>, seat: Seat, socket: &Resource<TcpSocket>) -> Option<Arc<Permit>> {
+    store.data_mut().parts(seat).0.lookups.asker().permit_of(socket.rep())
 }
 
 /// Holds `permit` until `ended` resolves; the future that passes its outcome on.
