@@ -68,7 +68,7 @@ struct Shared {
     pulls: Semaphore,
     shares: Shares,
     /// Readings of the cache at once. They wait for no pull: a registry that hangs doesn't hold up what is cached.
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
 }
 
 impl fmt::Debug for RegistrySource {
@@ -85,7 +85,7 @@ impl RegistrySource {
     pub fn new(settings: RegistrySettings, cache: Cache) -> Result<Self, RegistrySettingsError> {
         let transport = Transport::new(&settings)?;
         let permits = |wanted: usize| Semaphore::new(wanted.clamp(1, Semaphore::MAX_PERMITS));
-        let (pulls, reads) = (permits(settings.limits.concurrent_pulls), permits(settings.limits.concurrent_reads));
+        let (pulls, reads) = (permits(settings.limits.concurrent_pulls), Arc::new(permits(settings.limits.concurrent_reads)));
         let shares = Shares::new(settings.limits.concurrent_pulls_per_registry);
         let (board, flights, downloads) = (Board::new(), Flights::new(), Turns::new());
         Ok(Self { shared: Arc::new(Shared { settings, transport, cache, board, flights, downloads, pulls, shares, reads }) })
@@ -101,6 +101,24 @@ impl RegistrySource {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         self.shared.cache.metrics()
+    }
+
+    /// Pulls under way, those that wait for their turn left out.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.shared.settings.limits.concurrent_pulls.max(1).saturating_sub(self.shared.pulls.available_permits())
+    }
+
+    /// Pulls under way from the registry that most come from, those left out that wait for its share.
+    #[must_use]
+    pub fn running_from_one(&self) -> usize {
+        self.shared.shares.largest()
+    }
+
+    /// How registries are reached.
+    #[must_use]
+    pub fn settings(&self) -> &RegistrySettings {
+        &self.shared.settings
     }
 
     /// What it is pulling, to watch.
@@ -207,9 +225,15 @@ impl Shared {
     }
 
     async fn look_up(&self, image: &RegistryRef) -> Option<Result<Option<Artifact>, CacheError>> {
-        let _permit = self.reads.acquire().await.ok()?;
+        let permit = self.reads.clone().acquire_owned().await.ok()?;
         let (image, limits) = (image.clone(), self.settings.limits);
-        let found = blocking(&self.cache, move |cache| Ok(read(cache, &image, &limits))).await?;
+        // The permit goes with the reading, which goes on when nobody waits for it any more.
+        let found = blocking(&self.cache, move |cache| {
+            let found = read(cache, &image, &limits);
+            drop(permit);
+            Ok(found)
+        });
+        let found = found.await?;
         if let Ok(Some(_)) = found {
             self.cache.metrics().hits.increment();
         }

@@ -70,6 +70,34 @@ pub struct Verified {
     pub good_bytes: u64,
     /// Names of the files that weren't, sorted; they were removed.
     pub removed: Vec<String>,
+    /// Names of the files that couldn't be read, sorted, each with what the system said. They stay: it may be the disk, or a moment's want
+    /// of something else.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl Verified {
+    /// Adds what checking one file gave: whether it is good, or that it is gone. Whether it is to be removed.
+    pub fn add(&mut self, name: &str, bytes: u64, checked: Result<Option<bool>, CacheError>) -> bool {
+        match &checked {
+            // It was removed meanwhile.
+            Ok(None) => {}
+            Ok(Some(true)) => {
+                self.good += 1;
+                self.good_bytes += bytes;
+            }
+            Ok(Some(false)) => self.removed.push(name.to_owned()),
+            Err(error) => self.unreadable.push((name.to_owned(), error.io().to_string())),
+        }
+        matches!(checked, Ok(Some(false)))
+    }
+
+    /// All of it, in order.
+    #[must_use]
+    pub fn sorted(mut self) -> Verified {
+        self.removed.sort();
+        self.unreadable.sort();
+        self
+    }
 }
 
 impl Cache {
@@ -107,29 +135,27 @@ impl Cache {
         Ok(pruned)
     }
 
-    /// Hashes every file and removes those that aren't what their names say.
+    /// Hashes every file and removes those that aren't what their names say. One that can't be read is noted, and doesn't end it.
     ///
     /// # Errors
-    /// If the folder can't be read or written.
+    /// If the folder can't be listed.
     pub fn verify(&self) -> Result<Verified, CacheError> {
         let mut verified = Verified::default();
         for file in self.shared.blobs.list()?.into_iter().filter(|file| !file.part) {
-            let path = self.shared.blobs.path_of(&file.name);
-            // Not there: it was removed meanwhile.
-            let Some(handle) = self.shared.blobs.open_file(&file.name)? else { continue };
-            let actual = hash(handle).map_err(CacheError::at("reading", &path))?;
-            if digest_of(&file) == Some(actual) {
-                verified.good += 1;
-                verified.good_bytes += file.bytes;
-            } else {
+            if verified.add(&file.name, file.bytes, self.is_good(&file)) {
                 self.shared.blobs.discard(&file.name);
                 self.shared.metrics.corrupt.increment();
-                verified.removed.push(file.name);
             }
         }
-        verified.removed.sort();
         self.forget_dangling()?;
-        Ok(verified)
+        Ok(verified.sorted())
+    }
+
+    /// Whether a file is what its name says; none if it isn't there any more.
+    fn is_good(&self, file: &Listed) -> Result<Option<bool>, CacheError> {
+        let Some(handle) = self.shared.blobs.open_file(&file.name)? else { return Ok(None) };
+        let actual = hash(handle).map_err(CacheError::at("reading", &self.shared.blobs.path_of(&file.name)))?;
+        Ok(Some(digest_of(file) == Some(actual)))
     }
 
     /// Removes what was used longest ago until at most so many bytes are left; how many are, and what was removed.
@@ -180,7 +206,14 @@ impl Cache {
     fn forget_dangling(&self) -> Result<(), CacheError> {
         let there: BTreeSet<String> = self.shared.blobs.list()?.into_iter().map(|file| file.name).collect();
         for file in self.shared.references.list()?.iter().filter(|file| !file.part) {
-            let whole = self.record_in(&file.name)?.is_some_and(|(record, _)| {
+            let record = match self.record_in(&file.name) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::warn!(%error, "a reference in the image cache can't be read, and stays");
+                    continue;
+                }
+            };
+            let whole = record.is_some_and(|(record, _)| {
                 [&record.root, &record.manifest, &record.component].iter().all(|digest| there.contains(digest.hex()))
             });
             if !whole {

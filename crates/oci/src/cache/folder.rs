@@ -37,8 +37,8 @@ pub struct Folder {
 impl Folder {
     /// Makes the folder if need be, for its owner alone, and removes what killed writers left.
     pub fn open(path: PathBuf) -> Result<Self, CacheError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(CacheError::at("making", &path))?;
         let folder = Self { path };
+        folder.make()?;
         for left in folder.list()?.iter().filter(|file| file.part) {
             // One that is locked belongs to a writer at work. One that can't be removed takes room, and nothing else.
             if let Err(error) = folder.remove(&left.name) {
@@ -48,16 +48,25 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Makes the folder, if it isn't there.
+    fn make(&self) -> Result<(), CacheError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(CacheError::at("making", &self.path))
+    }
+
     /// Where the file of that name is, or would be.
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Every file. One that disappears meanwhile is left out.
+    /// Every file; none if somebody removed the folder. One that disappears meanwhile is left out.
     pub fn list(&self) -> Result<Vec<Listed>, CacheError> {
         let failed = || CacheError::at("listing", &self.path);
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(failed())? {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries.map_err(failed())?,
+        };
+        for entry in entries {
             let entry = entry.map_err(failed())?;
             let (Ok(metadata), Ok(name)) = (entry.metadata(), entry.file_name().into_string()) else { continue };
             if metadata.is_file() {
@@ -85,10 +94,14 @@ impl Folder {
         }
     }
 
-    /// Puts a file in place, or replaces it, such that every reader sees the old content or the new one, also after a power cut.
+    /// Puts a file in place, or replaces it, in a folder that is made again if somebody removed it, such that every reader sees the old content or the new one, also after a power cut.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), CacheError> {
         let path = self.path_of(name);
-        let mut part = self.part().map_err(CacheError::at("writing", &path))?;
+        let part = match self.part() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make().map(|()| self.part())?,
+            part => part,
+        };
+        let mut part = part.map_err(CacheError::at("writing", &path))?;
         let written = part.write_all(content).and_then(|()| part.as_file().sync_all());
         written.map_err(CacheError::at("writing", &path))?;
         // The handle keeps its shared lock through the renaming: readers may share it, and nobody may remove it before.

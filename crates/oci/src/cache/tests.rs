@@ -155,9 +155,32 @@ fn verifying_finds_and_removes_every_file_that_is_not_what_its_name_says() {
     let verified = cache.verify().unwrap();
     let mut removed = vec![bad.hex().to_owned(), "notes.txt".to_owned()];
     removed.sort();
-    assert_eq!(verified, Verified { good: 1, good_bytes: 4, removed });
+    assert_eq!(verified, Verified { good: 1, good_bytes: 4, removed, ..Verified::default() });
     assert!(has(&cache, &good) && !has(&cache, &bad) && cache.record("r.example/a:1").unwrap().is_none());
-    assert_eq!(cache.verify().unwrap(), Verified { good: 1, good_bytes: 4, removed: vec![] });
+    assert_eq!(cache.verify().unwrap(), Verified { good: 1, good_bytes: 4, ..Verified::default() });
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_noted_and_neither_ends_the_check_nor_is_removed() {
+    let mut verified = Verified::default();
+    let broken = CacheError::at("reading", Path::new("b"))(std::io::Error::other("the disk fails"));
+    assert!(!verified.add("b", 4, Err(broken)) && !verified.add("a", 4, Ok(Some(true))) && !verified.add("gone", 4, Ok(None)));
+    assert!(verified.add("c", 4, Ok(Some(false))));
+    let expected =
+        Verified { good: 1, good_bytes: 4, removed: vec!["c".to_owned()], unreadable: vec![("b".to_owned(), "the disk fails".to_owned())] };
+    assert_eq!(verified.sorted(), expected);
+}
+
+#[test]
+fn a_folder_that_somebody_removed_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(&folder.path().join("images"), LIMIT);
+    let gone = put(&cache, b"gone", 0);
+    fs::remove_dir_all(folder.path().join("images")).unwrap();
+    assert_eq!((cache.read(&gone, LIMIT).unwrap(), cache.bytes().unwrap()), (None, 0));
+    let content = put(&cache, b"content", 0);
+    refer(&cache, "r.example/a:1", &content, &content);
+    assert!(has(&cache, &content) && cache.record("r.example/a:1").unwrap().is_some());
 }
 
 #[test]

@@ -292,7 +292,10 @@ fn unauthorized(credentials: CredentialsUsed, registry: &str) -> String {
 
 fn may_need(credentials: CredentialsUsed, registry: &str) -> String {
     match credentials {
-        CredentialsUsed::None => format!("it isn't public: run `docker login {registry}`, or name a Secret in imagePullSecret"),
+        CredentialsUsed::None => format!(
+            "it isn't public: run `docker login {registry}`, or name a Secret in imagePullSecret; it asked for no credentials, so if that \
+             changes nothing, it is the registry, or a proxy before it, that lets nobody in from here"
+        ),
         CredentialsUsed::PullSecret => "the user in imagePullSecret may not pull it".to_owned(),
         CredentialsUsed::Docker => "the user in Docker's configuration may not pull it".to_owned(),
     }

@@ -46,10 +46,10 @@ impl<K: Eq + Hash, T: Clone> Flights<K, T> {
     }
 }
 
-/// One at a time, per digest.
+/// One at a time, per registry and digest: one that is slow holds up nobody who gets the same from another.
 #[derive(Default)]
 pub struct Turns {
-    by_digest: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    by_place: Mutex<HashMap<(String, Digest), Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Turns {
@@ -57,15 +57,16 @@ impl Turns {
         Self::default()
     }
 
-    /// What to lock while something is done with that digest.
-    pub fn of(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut by_digest = self.by_digest.lock().unwrap_or_else(PoisonError::into_inner);
-        by_digest.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = by_digest.get(digest).and_then(Weak::upgrade) {
+    /// What to lock while something is done with that digest of that registry.
+    pub fn of(&self, registry: &str, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
+        by_place.retain(|_, turn| turn.strong_count() > 0);
+        let place = (registry.to_owned(), digest.clone());
+        if let Some(turn) = by_place.get(&place).and_then(Weak::upgrade) {
             return turn;
         }
         let turn = Arc::default();
-        by_digest.insert(digest.clone(), Arc::downgrade(&turn));
+        by_place.insert(place, Arc::downgrade(&turn));
         turn
     }
 }
@@ -91,6 +92,13 @@ impl Shares {
         let share = Arc::new(Semaphore::new(self.each));
         by_registry.insert(registry.to_owned(), Arc::downgrade(&share));
         share
+    }
+
+    /// How much the registry has of its share that has the most.
+    pub fn largest(&self) -> usize {
+        let by_registry = self.by_registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = |share: Arc<Semaphore>| self.each.saturating_sub(share.available_permits());
+        by_registry.values().filter_map(Weak::upgrade).map(taken).max().unwrap_or(0)
     }
 }
 

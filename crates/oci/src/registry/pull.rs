@@ -26,7 +26,7 @@ pub struct Pull<'a> {
     pub session: Session<'a>,
     pub cache: &'a Cache,
     pub reference: &'a RegistryRef,
-    /// One download per digest: whoever holds it downloads, the others find it in the cache then.
+    /// One download per registry and digest: whoever holds it downloads, the others find it in the cache then.
     pub downloads: &'a Turns,
 }
 
@@ -153,7 +153,7 @@ impl Pull<'_> {
 
     /// The component: from the cache, else from the registry, once however many want it.
     async fn component(&mut self, layer: &Descriptor) -> Result<Artifact, PullFailure> {
-        let turn = self.downloads.of(&layer.digest);
+        let turn = self.downloads.of(self.session.registry, &layer.digest);
         let _turn = turn.lock().await;
         let (digest, limit_bytes) = (layer.digest.clone(), self.session.settings.limits.component_bytes);
         if let Some(bytes) = blocking(self.cache, move |cache| cache.read(&digest, limit_bytes)).await.flatten() {

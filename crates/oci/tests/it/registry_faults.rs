@@ -107,6 +107,8 @@ async fn refusals_are_not_tried_again() {
             _ => matches!(failure, PullFailure::Unexpected { .. }),
         };
         assert!(named, "{status}: {failure}");
+        // It asked for no credentials, so to bring some may not help; the text says both.
+        assert_eq!(failure.to_string().contains("asked for no credentials"), status == 403, "{failure}");
         assert_eq!((scene.proxy.requests(MANIFESTS), scene.source.metrics().retries.get()), (1, 0), "{status}");
     }
 }
@@ -330,4 +332,29 @@ async fn a_cache_that_is_too_small_makes_pulls_slower_and_nothing_else() {
         assert_eq!((artifact.bytes.to_vec(), artifact.cached), (scene.content.clone(), false));
     }
     assert_eq!((source.metrics().unstored.get(), scene.proxy.requests(BLOBS)), (2, 2));
+}
+
+#[tokio::test]
+async fn l35_a_registry_that_hangs_holds_up_nobody_who_gets_the_same_component_elsewhere() {
+    let scene = Scene::new().await;
+    let elsewhere = FaultProxy::start(scene.registry.addr()).await;
+    let source = source(scene.folder.path(), settings(&[&scene.proxy.name(), &elsewhere.name()]));
+    scene.proxy.always(BLOBS, Fault::HoldAfter(1000, Gate::closed()));
+    let image_of = |proxy: &FaultProxy| image(&format!("{}/a/b:1", proxy.name()));
+    let (hanging, good) = (image_of(&scene.proxy), image_of(&elsewhere));
+    let mut hangs = Box::pin(source.pull(&hanging, IfNotPresent, None));
+    tokio::select! {
+        biased;
+        _ = &mut hangs => panic!("nothing comes from a registry that hangs"),
+        () = scene.proxy.requested(BLOBS, 1) => {}
+    }
+    assert_eq!((source.running(), source.running_from_one()), (1, 1));
+    let pulled = tokio::select! {
+        biased;
+        pulled = source.pull(&good, IfNotPresent, None) => pulled,
+        _ = &mut hangs => panic!("nothing comes from a registry that hangs"),
+    };
+    assert_eq!(pulled.unwrap().bytes, scene.content);
+    drop(hangs);
+    assert_eq!(source.running(), 0);
 }
