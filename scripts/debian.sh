@@ -1,7 +1,21 @@
-# Sourced by the other scripts: Debian packages without root and without touching the machine's own apt.
+# Sourced by the other scripts: what all of them begin with, and Debian packages without root and without touching the machine's own apt.
 # A private apt reads the machine's mirror and keyring, but other suites too; packages are downloaded, never installed.
-# Needs: WORK (a scratch folder), and the functions log and die.
 # shellcheck shell=bash
+
+log() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
+die() { log "error: $*"; exit 1; }
+tools() { # sets TOOLS, the folder that tools go into, and makes it
+    TOOLS=${BERTH_TOOLS:-${BERTH_CACHE:-$HOME/.cache/berth}/tools}
+    mkdir -p "$TOOLS"; TOOLS=$(cd "$TOOLS" && pwd)
+}
+alone() { exec 9>"$1"; flock 9; } # alone LOCK: waits until no other script holds it
+scratch() { # scratch [DIR]: sets WORK, a scratch folder; one that isn't named goes at the end
+    WORK=${1:-}
+    if [ -z "$WORK" ]; then WORK=$(mktemp -d); trap 'rm -rf "$WORK"' EXIT; fi
+    mkdir -p "$WORK"; WORK=$(cd "$WORK" && pwd)
+}
+
+# --- Debian packages; these need WORK
 
 mirror() { # mirror main|security: the URI in the machine's own sources
     { { cat /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } | awk '/^URIs:/{u=$2} /^Suites:/{print u, $2}'

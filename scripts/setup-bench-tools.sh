@@ -13,15 +13,9 @@ set -euo pipefail
 # The engine's version in Cargo.toml: another one would compare engines and not hosts.
 WASMTIME=48.0.8
 
-log() { printf 'setup-bench-tools: %s\n' "$*" >&2; }
-die() { log "error: $*"; exit 1; }
-
-TOOLS=${BERTH_TOOLS:-${BERTH_CACHE:-$HOME/.cache/berth}/tools}
-mkdir -p "$TOOLS"; TOOLS=$(cd "$TOOLS" && pwd)
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"   # log, die, tools, alone, scratch, fetch_deb
+tools; alone "$TOOLS/.setup-bench.lock"; scratch
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec 9>"$TOOLS/.setup-bench.lock"; flock 9
-WORK=$(mktemp -d); trap 'rm -rf "$WORK"' EXIT
-. scripts/debian.sh   # fetch_deb
 
 wasmtime() { # into a folder of its own: `wasmtime` may be many things in the tools' bin
     local start=$SECONDS

@@ -20,15 +20,9 @@ NODE=24.19.0 NODE_MAJOR=20      # the version from PyPI, and the oldest of the m
 GO=1.27.3 GO_MINOR=27           # the same for Go (1.x)
 CLANG="22 21 20 19"             # in order of preference
 
-log() { printf 'setup-guest-tools: %s\n' "$*" >&2; }
-die() { log "error: $*"; exit 1; }
-
-TOOLS=${BERTH_TOOLS:-${BERTH_CACHE:-$HOME/.cache/berth}/tools}
-mkdir -p "$TOOLS"; TOOLS=$(cd "$TOOLS" && pwd)
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"   # log, die, tools, alone, scratch, fetch_deb
+tools; alone "$TOOLS/.setup.lock"; scratch
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec 9>"$TOOLS/.setup.lock"; flock 9
-WORK=$(mktemp -d); trap 'rm -rf "$WORK"' EXIT
-. scripts/debian.sh   # fetch_deb
 
 once() { # once NAME VERSION WHAT FUNCTION: run FUNCTION with an empty folder to fill, unless this version is there
     local name=$1 version=$2 what=$3 fill=$4 start=$SECONDS fresh=$TOOLS/.$1.new status

@@ -10,17 +10,14 @@ set -euo pipefail
 
 GO_MINOR=26
 
-log() { printf 'setup-registry: %s\n' "$*" >&2; }
-die() { log "error: $*"; exit 1; }
-
-TOOLS=${BERTH_TOOLS:-${BERTH_CACHE:-$HOME/.cache/berth}/tools}
-mkdir -p "$TOOLS"; TOOLS=$(cd "$TOOLS" && pwd)
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"   # log, die, tools, alone
+tools
 cd "$(dirname "${BASH_SOURCE[0]}")/registry"
 
 version=$(cat go.mod go.sum | cksum)
 there() { [ "$(cat "$TOOLS/registry/.version" 2>/dev/null)" = "$version" ] && echo "$TOOLS/registry/registry"; }
 there && exit 0
-exec 9>"$TOOLS/.registry.lock"; flock 9
+alone "$TOOLS/.registry.lock"
 there && exit 0
 
 minor() { "$1" version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p' || true; }

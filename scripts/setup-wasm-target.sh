@@ -42,14 +42,10 @@ STEPS=" ${WASM_SETUP_STEPS:-1 2 3 4} "
 RUST_HOME=${WASM_RUST_HOME:-$HOME/.local/share/wasm-guest-rust}
 SUITES=${WASM_SETUP_SUITES:-trixie-backports bookworm-security trixie-security forky experimental}
 LIBC_SUITES=${WASM_LIBC_SUITES:-forky sid trixie-backports}
-log() { printf 'setup-wasm-target: %s\n' "$*" >&2; }
-die() { log "error: $*"; exit 1; }
 step() { case $STEPS in *" $1 "*) return 0;; esac; return 1; }
 
-WORK=${WASM_SETUP_WORK:-}
-if [ -z "$WORK" ]; then WORK=$(mktemp -d); trap 'rm -rf "$WORK"' EXIT; fi
-mkdir -p "$WORK"; WORK=$(cd "$WORK" && pwd)
-exec 9>"${TMPDIR:-/tmp}/setup-wasm-target.lock"; flock 9
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"   # log, die, alone, scratch, apt_, fetch_deb
+scratch "${WASM_SETUP_WORK:-}"; alone "${TMPDIR:-/tmp}/setup-wasm-target.lock"
 
 command -v rustc >/dev/null || die "no rustc: install Rust with rustup first"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."   # where rust-toolchain.toml chooses the toolchain
@@ -64,8 +60,6 @@ works() { # works RUSTC TARGET: does a program for the target compile and link?
     printf 'fn main() { println!("{:?}", std::env::args()); }\n' >"$d/p.rs"
     "$1" --target "$2" -O -o "$d/p.wasm" "$d/p.rs" >"$d/log" 2>&1 && [ -s "$d/p.wasm" ]
 }
-
-. scripts/debian.sh   # apt_, fetch_deb
 
 # --- the standard library's source, and the C library, for one rustc
 get_src() { # get_src VERSION -> $SRC
