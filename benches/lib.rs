@@ -47,6 +47,7 @@ pub async fn run(host: &Host, name: &str, guest: &str, limits: Limits) {
             pull_credentials: None,
             reuse: Reuse::default(),
             resources: Resources { limits, ..Resources::default() },
+            links: Vec::new(),
         }],
         service: None,
         interfaces: Vec::new(),

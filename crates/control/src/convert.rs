@@ -4,6 +4,7 @@
 mod heartbeat;
 mod http;
 mod limits;
+mod links;
 mod report;
 mod workload;
 

@@ -72,6 +72,18 @@ pub struct InterfaceName {
     pub version: Option<Version>,
 }
 
+impl InterfaceName {
+    /// Whether it is this interface, at whatever version.
+    pub fn is(&self, namespace: &str, package: &str, interface: &str) -> bool {
+        self.namespace == namespace && self.package == package && self.interface == interface
+    }
+
+    /// Whether the two name one interface, at whatever version.
+    pub fn same_but_version(&self, other: &InterfaceName) -> bool {
+        self.is(&other.namespace, &other.package, &other.interface)
+    }
+}
+
 impl FromStr for InterfaceName {
     type Err = InvalidInterface;
 

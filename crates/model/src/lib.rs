@@ -12,6 +12,7 @@ pub mod event;
 pub mod grants;
 pub mod id;
 pub mod image;
+pub mod import;
 pub mod interface;
 pub mod limits;
 pub mod manifest;

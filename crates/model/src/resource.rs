@@ -19,8 +19,8 @@ pub use host::{HostFields, HostStatus};
 pub use meta::{Labels, LocalObjectReference, ObjectMeta, OwnerReference};
 pub use replica_set::{ReplicaCounts, ReplicaSetSpec, ReplicaSetStatus, Template};
 pub use workload::{
-    ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LocalResources,
-    PullPolicy, ServiceSpec, VolumeMountSpec, VolumeSpec, WorkloadSpec, WorkloadStatus,
+    ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LinkSpec,
+    LocalResources, PullPolicy, ServiceSpec, VolumeMountSpec, VolumeSpec, WorkloadSpec, WorkloadStatus,
 };
 
 use serde::{Deserialize, Serialize};

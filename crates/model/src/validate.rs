@@ -12,6 +12,7 @@ mod http;
 mod interfaces;
 mod kinds;
 mod limits;
+mod links;
 mod names;
 mod remarks;
 mod volumes;
@@ -27,6 +28,7 @@ use checker::Checker;
 pub use checker::MAX_REPLICAS;
 pub use component::DEFAULT_MAX_RESTARTS;
 pub use interfaces::MAX_INTERFACES;
+pub use links::MAX_LINKS;
 pub use names::{is_dns_label, is_dns_subdomain};
 pub use remarks::remarks;
 

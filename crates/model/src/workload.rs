@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::domain::Domain;
 use crate::grants::Grants;
 use crate::image::ImageRef;
+use crate::import::ImportName;
 use crate::interface::HostInterface;
 use crate::limits::Limits;
 use crate::resource::PullPolicy;
@@ -57,6 +58,8 @@ pub struct Component {
     pub reuse: Reuse,
     /// What it is given.
     pub resources: Resources,
+    /// Who satisfies imports of it, where the manifest says so; no two for one import.
+    pub links: Vec<Link>,
 }
 
 /// A checked service.
@@ -72,6 +75,19 @@ pub struct Service {
     pub max_restarts: u64,
     /// What it is given.
     pub resources: Resources,
+    /// Who satisfies imports of it, as a component's.
+    pub links: Vec<Link>,
+}
+
+/// Who satisfies one import of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// The import.
+    pub import: ImportName,
+    /// The component that provides it, another one of the workload; `None`: the only one that can.
+    pub component: Option<String>,
+    /// Whether the two are to be composed into one component also where the host would carry their calls: `wasi:http/handler`.
+    pub fuse: bool,
 }
 
 /// User and password for a registry. Its `Debug` shows neither.

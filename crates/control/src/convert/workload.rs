@@ -15,6 +15,7 @@ use berth_model::workload::{Component, Mount, PullCredentials, Resources, Servic
 use super::ConvertError;
 use super::heartbeat::{interface_to_wire, timestamp_from_wire, timestamp_to_wire};
 use super::limits::{limits_to_spec, limits_to_wire, memory_bytes, memory_limit_mb};
+use super::links::{links_to_spec, links_to_wire};
 use crate::wanted::Wanted;
 use crate::wire::{ext, pb};
 
@@ -34,6 +35,7 @@ pub(crate) fn workload_to_wire(workload: &Workload) -> pb::Workload {
 pub(crate) fn wanted_to_wire(wanted: &Wanted) -> ext::Wanted {
     let workload = &wanted.workload;
     let limits = |c: &Component| Some((c.name.clone(), limits_to_wire(&c.resources.limits)?));
+    let links = |c: &Component| Some((c.name.clone(), links_to_wire(&c.links)?));
     ext::Wanted {
         workload_id: wanted.id.to_string(),
         workload: Some(workload_to_wire(workload)),
@@ -41,12 +43,23 @@ pub(crate) fn wanted_to_wire(wanted: &Wanted) -> ext::Wanted {
         created: Some(timestamp_to_wire(wanted.created)),
         component_limits: workload.components.iter().filter_map(limits).collect(),
         service_limits: workload.service.as_ref().and_then(|service| limits_to_wire(&service.resources.limits)),
+        component_links: workload.components.iter().filter_map(links).collect(),
+        service_links: workload.service.as_ref().and_then(|service| links_to_wire(&service.links)),
     }
 }
 
 /// `field` is where the workload stands in its message, for errors.
 pub(crate) fn workload_from_wire(field: &str, wire: Option<pb::Workload>) -> Result<Workload, ConvertError> {
-    check(field, wire, &BTreeMap::new(), None)
+    check(field, wire, Additions::default())
+}
+
+/// What Berth says of a workload beside upstream's message, by component.
+#[derive(Default)]
+struct Additions {
+    limits: BTreeMap<String, ext::Limits>,
+    service_limits: Option<ext::Limits>,
+    links: BTreeMap<String, ext::Links>,
+    service_links: Option<ext::Links>,
 }
 
 pub(crate) fn wanted_from_wire(wire: ext::Wanted) -> Result<Wanted, ConvertError> {
@@ -56,7 +69,13 @@ pub(crate) fn wanted_from_wire(wire: ext::Wanted) -> Result<Wanted, ConvertError
     if wire.owner.is_empty() {
         return Err(ConvertError::field("owner", "it is missing"));
     }
-    let workload = check("workload", wire.workload, &wire.component_limits, wire.service_limits.as_ref())?;
+    let additions = Additions {
+        limits: wire.component_limits,
+        service_limits: wire.service_limits,
+        links: wire.component_links,
+        service_links: wire.service_links,
+    };
+    let workload = check("workload", wire.workload, additions)?;
     Ok(Wanted { id, workload, owner: wire.owner, created })
 }
 
@@ -136,15 +155,10 @@ fn policy_from_wire(policy: pb::ImagePullPolicy) -> Option<PullPolicy> {
 }
 
 /// Checks what arrived by the manifest's rules.
-fn check(
-    field: &str,
-    wire: Option<pb::Workload>,
-    limits: &BTreeMap<String, ext::Limits>,
-    service_limits: Option<&ext::Limits>,
-) -> Result<Workload, ConvertError> {
+fn check(field: &str, wire: Option<pb::Workload>, additions: Additions) -> Result<Workload, ConvertError> {
     let wire = wire.ok_or_else(|| ConvertError::field(field, "it is missing"))?;
     let credentials = Credentials::of(&wire);
-    let (meta, spec) = to_spec(field, wire, limits, service_limits)?;
+    let (meta, spec) = to_spec(field, wire, additions)?;
     let mut workload = validate::workload(&meta, &spec, &Nothing).map_err(|error| rename(field, error))?;
     credentials.give(&mut workload);
     Ok(workload)
@@ -208,21 +222,20 @@ fn rename(root: &str, error: InvalidSpec) -> ConvertError {
     ConvertError(error.0.into_iter().map(rename).collect())
 }
 
-fn to_spec(
-    field: &str,
-    wire: pb::Workload,
-    limits: &BTreeMap<String, ext::Limits>,
-    service_limits: Option<&ext::Limits>,
-) -> Result<(ObjectMeta, WorkloadSpec), ConvertError> {
+fn to_spec(field: &str, wire: pb::Workload, mut additions: Additions) -> Result<(ObjectMeta, WorkloadSpec), ConvertError> {
     let pb::WitWorld { components, host_interfaces } = wire.wit_world.unwrap_or_default();
     let components = components.into_iter().map(|component| {
-        let own = limits.get(&component.name);
-        component_to_spec(component, own)
+        let limits = additions.limits.remove(&component.name);
+        let links = additions.links.remove(&component.name);
+        component_to_spec(component, limits.as_ref(), links)
     });
     let meta = ObjectMeta { name: wire.name, namespace: wire.namespace, annotations: wire.annotations, ..ObjectMeta::default() };
     let spec = WorkloadSpec {
         components: components.collect(),
-        service: wire.service.map(|service| service_to_spec(field, service, service_limits)).transpose()?,
+        service: wire
+            .service
+            .map(|service| service_to_spec(field, service, additions.service_limits.as_ref(), additions.service_links))
+            .transpose()?,
         host_interfaces: host_interfaces.into_iter().map(interface_to_spec).collect(),
         volumes: wire.volumes.into_iter().map(volume_to_spec).collect(),
         ..WorkloadSpec::default()
@@ -230,7 +243,7 @@ fn to_spec(
     Ok((meta, spec))
 }
 
-fn component_to_spec(wire: pb::Component, limits: Option<&ext::Limits>) -> ComponentSpec {
+fn component_to_spec(wire: pb::Component, limits: Option<&ext::Limits>, links: Option<ext::Links>) -> ComponentSpec {
     let policy = policy_from_wire(wire.image_pull_policy());
     let count = |count: i32| Some(count).filter(|count| *count != 0);
     ComponentSpec {
@@ -242,10 +255,16 @@ fn component_to_spec(wire: pb::Component, limits: Option<&ext::Limits>) -> Compo
         max_invocations: count(wire.max_invocations),
         max_concurrency: count(wire.max_concurrency),
         local_resources: Some(resources_to_spec(wire.local_resources, limits)),
+        links: links_to_spec(links),
     }
 }
 
-fn service_to_spec(field: &str, wire: pb::Service, limits: Option<&ext::Limits>) -> Result<ServiceSpec, ConvertError> {
+fn service_to_spec(
+    field: &str,
+    wire: pb::Service,
+    limits: Option<&ext::Limits>,
+    links: Option<ext::Links>,
+) -> Result<ServiceSpec, ConvertError> {
     let policy = policy_from_wire(wire.image_pull_policy());
     let max_restarts = i32::try_from(wire.max_restarts).map_err(|_| {
         let message = format!("{} is more than {}", wire.max_restarts, i32::MAX);
@@ -257,6 +276,7 @@ fn service_to_spec(field: &str, wire: pb::Service, limits: Option<&ext::Limits>)
         image_pull_policy: policy,
         max_restarts: Some(max_restarts),
         local_resources: Some(resources_to_spec(wire.local_resources, limits)),
+        links: links_to_spec(links),
     })
 }
 

@@ -73,6 +73,35 @@ pub struct Wanted {
     /// Limits of the service.
     #[prost(message, optional, tag = "6")]
     pub service_limits: ::core::option::Option<Limits>,
+    /// Links per component, by its name.
+    #[prost(btree_map = "string, message", tag = "7")]
+    pub component_links: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        Links,
+    >,
+    /// Links of the service.
+    #[prost(message, optional, tag = "8")]
+    pub service_links: ::core::option::Option<Links>,
+}
+/// Links of one component.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Links {
+    /// One for each import that isn't left to the host's own judgement.
+    #[prost(message, repeated, tag = "1")]
+    pub links: ::prost::alloc::vec::Vec<Link>,
+}
+/// Who satisfies one import of a component.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Link {
+    /// The import: an interface, with or without its version, or a function.
+    #[prost(string, tag = "1")]
+    pub import: ::prost::alloc::string::String,
+    /// The component that provides it; empty: the only one that can.
+    #[prost(string, tag = "2")]
+    pub component: ::prost::alloc::string::String,
+    /// Whether the two are composed into one also where the host would carry their calls.
+    #[prost(bool, tag = "3")]
+    pub fuse: bool,
 }
 /// Limits of one component; what is absent takes the host's default.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

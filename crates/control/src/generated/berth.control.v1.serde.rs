@@ -640,6 +640,230 @@ impl<'de> serde::Deserialize<'de> for Limits {
         deserializer.deserialize_struct("berth.control.v1.Limits", FIELDS, GeneratedVisitor)
     }
 }
+impl serde::Serialize for Link {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if !self.import.is_empty() {
+            len += 1;
+        }
+        if !self.component.is_empty() {
+            len += 1;
+        }
+        if self.fuse {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("berth.control.v1.Link", len)?;
+        if !self.import.is_empty() {
+            struct_ser.serialize_field("import", &self.import)?;
+        }
+        if !self.component.is_empty() {
+            struct_ser.serialize_field("component", &self.component)?;
+        }
+        if self.fuse {
+            struct_ser.serialize_field("fuse", &self.fuse)?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for Link {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "import",
+            "component",
+            "fuse",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            Import,
+            Component,
+            Fuse,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "import" => Ok(GeneratedField::Import),
+                            "component" => Ok(GeneratedField::Component),
+                            "fuse" => Ok(GeneratedField::Fuse),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = Link;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct berth.control.v1.Link")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<Link, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut import__ = None;
+                let mut component__ = None;
+                let mut fuse__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::Import => {
+                            if import__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("import"));
+                            }
+                            import__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Component => {
+                            if component__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("component"));
+                            }
+                            component__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Fuse => {
+                            if fuse__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("fuse"));
+                            }
+                            fuse__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(Link {
+                    import: import__.unwrap_or_default(),
+                    component: component__.unwrap_or_default(),
+                    fuse: fuse__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("berth.control.v1.Link", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for Links {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if !self.links.is_empty() {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("berth.control.v1.Links", len)?;
+        if !self.links.is_empty() {
+            struct_ser.serialize_field("links", &self.links)?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for Links {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "links",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            Links,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "links" => Ok(GeneratedField::Links),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = Links;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct berth.control.v1.Links")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<Links, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut links__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::Links => {
+                            if links__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("links"));
+                            }
+                            links__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(Links {
+                    links: links__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("berth.control.v1.Links", FIELDS, GeneratedVisitor)
+    }
+}
 impl serde::Serialize for Report {
     #[allow(deprecated)]
     fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
@@ -1258,6 +1482,12 @@ impl serde::Serialize for Wanted {
         if self.service_limits.is_some() {
             len += 1;
         }
+        if !self.component_links.is_empty() {
+            len += 1;
+        }
+        if self.service_links.is_some() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("berth.control.v1.Wanted", len)?;
         if !self.workload_id.is_empty() {
             struct_ser.serialize_field("workloadId", &self.workload_id)?;
@@ -1276,6 +1506,12 @@ impl serde::Serialize for Wanted {
         }
         if let Some(v) = self.service_limits.as_ref() {
             struct_ser.serialize_field("serviceLimits", v)?;
+        }
+        if !self.component_links.is_empty() {
+            struct_ser.serialize_field("componentLinks", &self.component_links)?;
+        }
+        if let Some(v) = self.service_links.as_ref() {
+            struct_ser.serialize_field("serviceLinks", v)?;
         }
         struct_ser.end()
     }
@@ -1296,6 +1532,10 @@ impl<'de> serde::Deserialize<'de> for Wanted {
             "componentLimits",
             "service_limits",
             "serviceLimits",
+            "component_links",
+            "componentLinks",
+            "service_links",
+            "serviceLinks",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -1306,6 +1546,8 @@ impl<'de> serde::Deserialize<'de> for Wanted {
             Created,
             ComponentLimits,
             ServiceLimits,
+            ComponentLinks,
+            ServiceLinks,
             __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
@@ -1334,6 +1576,8 @@ impl<'de> serde::Deserialize<'de> for Wanted {
                             "created" => Ok(GeneratedField::Created),
                             "componentLimits" | "component_limits" => Ok(GeneratedField::ComponentLimits),
                             "serviceLimits" | "service_limits" => Ok(GeneratedField::ServiceLimits),
+                            "componentLinks" | "component_links" => Ok(GeneratedField::ComponentLinks),
+                            "serviceLinks" | "service_links" => Ok(GeneratedField::ServiceLinks),
                             _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
@@ -1359,6 +1603,8 @@ impl<'de> serde::Deserialize<'de> for Wanted {
                 let mut created__ = None;
                 let mut component_limits__ = None;
                 let mut service_limits__ = None;
+                let mut component_links__ = None;
+                let mut service_links__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::WorkloadId => {
@@ -1399,6 +1645,20 @@ impl<'de> serde::Deserialize<'de> for Wanted {
                             }
                             service_limits__ = map_.next_value()?;
                         }
+                        GeneratedField::ComponentLinks => {
+                            if component_links__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("componentLinks"));
+                            }
+                            component_links__ = Some(
+                                map_.next_value::<std::collections::BTreeMap<_, _>>()?
+                            );
+                        }
+                        GeneratedField::ServiceLinks => {
+                            if service_links__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("serviceLinks"));
+                            }
+                            service_links__ = map_.next_value()?;
+                        }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
@@ -1411,6 +1671,8 @@ impl<'de> serde::Deserialize<'de> for Wanted {
                     created: created__,
                     component_limits: component_limits__.unwrap_or_default(),
                     service_limits: service_limits__,
+                    component_links: component_links__.unwrap_or_default(),
+                    service_links: service_links__,
                 })
             }
         }

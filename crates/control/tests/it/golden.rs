@@ -172,6 +172,8 @@ async fn a_start_that_upstream_reads_has_only_upstreams_fields() {
     let mut sent = workload("hello");
     sent.components[0].resources.limits.memory_bytes = Some(64 << 20);
     sent.components[0].resources.limits.max_in_flight = Some(3);
+    let import = "acme:kv/store".parse().unwrap();
+    sent.components[0].links.push(berth_model::workload::Link { import, component: None, fuse: false });
     served.client.start(&id("w"), &sent).await.unwrap();
     let message = commands.next().await.unwrap();
     let expected = r#"{"workload":{"namespace":"default","name":"hello","witWorld":{"components":[{"image":"ghcr.io/acme/hello:1","localResources":{"memoryLimitMb":64},"name":"c","imagePullPolicy":"IMAGE_PULL_POLICY_IF_NOT_PRESENT"}]}},"workloadId":"w"}"#;

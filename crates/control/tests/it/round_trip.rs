@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use berth_control::Wanted;
 use berth_model::resource::{
-    ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LocalResources,
-    ObjectMeta, PullPolicy, ServiceSpec, VolumeMountSpec, VolumeSpec, WorkloadSpec,
+    ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LinkSpec,
+    LocalResources, ObjectMeta, PullPolicy, ServiceSpec, VolumeMountSpec, VolumeSpec, WorkloadSpec,
 };
 use berth_model::validate;
 use berth_model::workload::{PullCredentials, Workload};
@@ -85,10 +85,23 @@ fn policy() -> impl Strategy<Value = Option<PullPolicy>> {
     option::of(select(vec![PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never]))
 }
 
-fn component(name: String) -> impl Strategy<Value = ComponentSpec> {
+/// To the component `provider`, or to whichever can.
+fn links(provider: &'static str) -> impl Strategy<Value = Vec<LinkSpec>> {
+    let link = move |import: &'static str| {
+        (any::<bool>(), any::<bool>()).prop_map(move |(named, fuse)| LinkSpec {
+            import: import.into(),
+            component: named.then(|| provider.into()),
+            fuse,
+        })
+    };
+    (option::of(link("wasi:http/handler")), option::of(link("acme:kv/store@1.2.0")), option::of(link("log-line")))
+        .prop_map(|(handler, store, function)| [handler, store, function].into_iter().flatten().collect())
+}
+
+fn component(name: String, provider: &'static str) -> impl Strategy<Value = ComponentSpec> {
     let count = || option::of(0..=i32::MAX);
-    (image(), policy(), count(), count(), count(), option::of(resources())).prop_map(
-        move |(image, image_pull_policy, pool_size, max_invocations, max_concurrency, local_resources)| ComponentSpec {
+    (image(), policy(), count(), count(), count(), option::of(resources()), links(provider)).prop_map(
+        move |(image, image_pull_policy, pool_size, max_invocations, max_concurrency, local_resources, links)| ComponentSpec {
             name: name.clone(),
             image,
             image_pull_secret: None,
@@ -97,18 +110,20 @@ fn component(name: String) -> impl Strategy<Value = ComponentSpec> {
             max_invocations,
             max_concurrency,
             local_resources,
+            links,
         },
     )
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {
-    (image(), policy(), option::of(0..=i32::MAX), option::of(resources())).prop_map(
-        |(image, image_pull_policy, max_restarts, local_resources)| ServiceSpec {
+    (image(), policy(), option::of(0..=i32::MAX), option::of(resources()), links("c0")).prop_map(
+        |(image, image_pull_policy, max_restarts, local_resources, links)| ServiceSpec {
             image,
             image_pull_secret: None,
             image_pull_policy,
             max_restarts,
             local_resources,
+            links,
         },
     )
 }
@@ -147,8 +162,8 @@ fn interfaces() -> impl Strategy<Value = Vec<HostInterfaceSpec>> {
 }
 
 prop_compose! {
-    fn spec()(count in 1usize..4)(
-        components in (0..count).map(|i| component(format!("c{i}"))).collect::<Vec<_>>(),
+    fn spec()(count in 2usize..5)(
+        components in (0..count).map(|i| component(format!("c{i}"), if i == 0 { "c1" } else { "c0" })).collect::<Vec<_>>(),
         service in option::of(service()),
         host_interfaces in interfaces(),
     ) -> WorkloadSpec {

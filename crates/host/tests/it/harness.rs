@@ -197,6 +197,7 @@ pub fn workload_of(name: &str, image: ImageRef, domains: &[&str]) -> Workload {
             pull_credentials: None,
             reuse: Reuse::default(),
             resources: Resources::default(),
+            links: Vec::new(),
         }],
         service: None,
         interfaces: Vec::new(),

@@ -63,6 +63,23 @@ pub struct ComponentSpec {
     /// What the component is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_resources: Option<LocalResources>,
+    /// Berth's own: who satisfies an import of it, where that isn't clear; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSpec>,
+}
+
+/// Who satisfies one import of a component, as written. See [`crate::workload::Link`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkSpec {
+    /// The import: an interface, with or without its version, or a function.
+    pub import: String,
+    /// The component that provides it; absent: the only one that can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Whether the two are compiled into one also where they needn't be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fuse: bool,
 }
 
 /// The service, as written.
@@ -83,6 +100,9 @@ pub struct ServiceSpec {
     /// What the service is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_resources: Option<LocalResources>,
+    /// Berth's own: who satisfies an import of it, as a component's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSpec>,
 }
 
 /// When to ask the registry for an image.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::checker::Checker;
-use super::{config, credentials, limits, volumes};
+use super::{config, credentials, limits, links, volumes};
 use crate::grants::Grants;
 use crate::image::ImageRef;
 use crate::path::Path;
@@ -57,9 +57,10 @@ fn one(checker: &mut Checker<'_>, component: &ComponentSpec, spec: &WorkloadSpec
     };
     let pull_credentials = pull_credentials(checker, component.image_pull_secret.as_ref(), image.as_ref(), path);
     let resources = resources(checker, component.local_resources.as_ref(), spec, path);
+    let links = links::check(checker, &component.links, Some(&component.name), spec, path);
     let image = image?;
     let pull_policy = component.image_pull_policy.unwrap_or_else(|| default_policy(&image));
-    Some(Component { name: component.name.clone(), image, pull_policy, pull_credentials, reuse, resources })
+    Some(Component { name: component.name.clone(), image, pull_policy, pull_credentials, reuse, resources, links })
 }
 
 /// `spec.service`.
@@ -72,9 +73,10 @@ pub(super) fn service(checker: &mut Checker<'_>, service: &ServiceSpec, spec: &W
     };
     let pull_credentials = pull_credentials(checker, service.image_pull_secret.as_ref(), image.as_ref(), path);
     let resources = resources(checker, service.local_resources.as_ref(), spec, path);
+    let links = links::check(checker, &service.links, None, spec, path);
     let image = image?;
     let pull_policy = service.image_pull_policy.unwrap_or_else(|| default_policy(&image));
-    Some(Service { image, pull_policy, pull_credentials, max_restarts, resources })
+    Some(Service { image, pull_policy, pull_credentials, max_restarts, resources, links })
 }
 
 /// Kubernetes' rule for containers: a tag that moves is asked for at each start, anything else only when the cache lacks it.

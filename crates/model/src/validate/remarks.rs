@@ -3,7 +3,8 @@
 
 use super::Remark;
 use crate::image::ImageRef;
-use crate::resource::{HostInterfaceSpec, LocalResources, Resource};
+use crate::import::ImportName;
+use crate::resource::{HostInterfaceSpec, LinkSpec, LocalResources, Resource};
 use crate::text::quote;
 
 /// Packages of `wasi` that hosts provide to every component, whether an entry asks for them or not.
@@ -14,10 +15,14 @@ pub fn remarks(resource: &Resource) -> Vec<Remark> {
     let mut remarks: Vec<Remark> = resource.images().into_iter().filter_map(|(field, image)| forgotten_scheme(field, image)).collect();
     let Some((at, spec)) = resource.workload_spec() else { return remarks };
     for (index, component) in spec.components.iter().enumerate() {
-        remarks.extend(config(component.local_resources.as_ref(), &format!("{at}.components[{index}]")));
+        let owner = format!("{at}.components[{index}]");
+        remarks.extend(config(component.local_resources.as_ref(), &owner));
+        remarks.extend(fuse(&component.links, &owner));
     }
     if let Some(service) = &spec.service {
-        remarks.extend(config(service.local_resources.as_ref(), &format!("{at}.service")));
+        let owner = format!("{at}.service");
+        remarks.extend(config(service.local_resources.as_ref(), &owner));
+        remarks.extend(fuse(&service.links, &owner));
     }
     for (index, entry) in spec.host_interfaces.iter().enumerate() {
         remarks.extend(interface(entry, format!("{at}.hostInterfaces[{index}]")));
@@ -35,6 +40,21 @@ fn config(local: Option<&LocalResources>, owner: &str) -> Option<Remark> {
     local.filter(|local| !local.config.is_empty())?;
     let message = "has no effect yet: wasi:config comes with a later release; until then give the values as `environment`";
     Some(Remark { field: format!("{owner}.localResources.config"), message: message.to_owned() })
+}
+
+/// Everything but `wasi:http/handler` is fused anyway.
+fn fuse(links: &[LinkSpec], owner: &str) -> Vec<Remark> {
+    let is_handler = |import: &str| matches!(import.parse(), Ok(ImportName::Interface(name)) if name.is("wasi", "http", "handler"));
+    let asked = links.iter().enumerate().filter(|(_, link)| link.fuse && !is_handler(&link.import));
+    asked
+        .map(|(index, link)| {
+            let message = format!(
+                "has no effect on `{}`: it is for wasi:http/handler; other imports are fused wherever that is possible",
+                quote(&link.import)
+            );
+            Remark { field: format!("{owner}.links[{index}].fuse"), message }
+        })
+        .collect()
 }
 
 fn interface(entry: &HostInterfaceSpec, field: String) -> Option<Remark> {

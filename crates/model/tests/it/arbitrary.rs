@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use berth_model::condition::{Condition, ConditionStatus};
 use berth_model::resource::{
     ArtifactReference, ArtifactSpec, ComponentSpec, ConfigLayer, ConfigMap, DeployPolicy, DeploymentSpec, Empty, HostFields,
-    HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LocalObjectReference, LocalResources, Object, ObjectMeta,
-    PullPolicy, ReplicaSetSpec, Resource, ServiceSpec, Template, VolumeMountSpec, VolumeSpec, WorkloadSpec, WorkloadStatus,
+    HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LinkSpec, LocalObjectReference, LocalResources, Object,
+    ObjectMeta, PullPolicy, ReplicaSetSpec, Resource, ServiceSpec, Template, VolumeMountSpec, VolumeSpec, WorkloadSpec, WorkloadStatus,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -107,25 +107,46 @@ fn local(volume: String) -> impl Strategy<Value = LocalResources> {
         })
 }
 
+/// Leads to no component: the only one that can is meant. Boxed, as is what it stands in: the trees of all of them together would fill a
+/// test's stack.
+fn links() -> impl Strategy<Value = Vec<LinkSpec>> {
+    let link = |import: &'static str| any::<bool>().prop_map(move |fuse| LinkSpec { import: import.into(), component: None, fuse });
+    (of(link("wasi:http/handler")), of(link("acme:kv/store@1.2.0")), of(link("log-line")))
+        .prop_map(|(handler, store, function)| [handler, store, function].into_iter().flatten().collect())
+        .boxed()
+}
+
 fn component() -> impl Strategy<Value = ComponentSpec> {
-    (name(), image(), of(reference()), of(policy()), of(0i32..100), of(0i32..100), of(0i32..100), of(local("data".into()))).prop_map(
-        |(name, image, image_pull_secret, image_pull_policy, pool_size, max_invocations, max_concurrency, local_resources)| ComponentSpec {
-            name,
-            image,
-            image_pull_secret,
-            image_pull_policy,
-            pool_size,
-            max_invocations,
-            max_concurrency,
-            local_resources,
-        },
-    )
+    let counts = (of(0i32..100), of(0i32..100), of(0i32..100));
+    (name(), image(), of(reference()), of(policy()), counts, of(local("data".into())), links())
+        .prop_map(|(name, image, image_pull_secret, image_pull_policy, counts, local_resources, links)| {
+            let (pool_size, max_invocations, max_concurrency) = counts;
+            ComponentSpec {
+                name,
+                image,
+                image_pull_secret,
+                image_pull_policy,
+                pool_size,
+                max_invocations,
+                max_concurrency,
+                local_resources,
+                links,
+            }
+        })
+        .boxed()
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {
-    (image(), of(policy()), of(0i32..10), of(local("data".into()))).prop_map(|(image, image_pull_policy, max_restarts, local_resources)| {
-        ServiceSpec { image, image_pull_secret: None, image_pull_policy, max_restarts, local_resources }
-    })
+    (image(), of(policy()), of(0i32..10), of(local("data".into())), links())
+        .prop_map(|(image, image_pull_policy, max_restarts, local_resources, links)| ServiceSpec {
+            image,
+            image_pull_secret: None,
+            image_pull_policy,
+            max_restarts,
+            local_resources,
+            links,
+        })
+        .boxed()
 }
 
 fn interface() -> impl Strategy<Value = HostInterfaceSpec> {

@@ -8,8 +8,8 @@ use berth_model::manifest::{self, Document};
 use berth_model::quantity::{parse_bytes, parse_duration};
 use berth_model::resource::{
     ArtifactReference, ArtifactSpec, ComponentSpec, ConfigLayer, DeployPolicy, DeploymentSpec, Empty, HostInterfaceSpec, HostPathSpec,
-    Kubernetes, KubernetesService, LimitsSpec, LocalObjectReference, LocalResources, Object, ObjectMeta, PullPolicy, Resource, ServiceSpec,
-    Template, VolumeMountSpec, VolumeSpec, WorkloadSpec,
+    Kubernetes, KubernetesService, LimitsSpec, LinkSpec, LocalObjectReference, LocalResources, Object, ObjectMeta, PullPolicy, Resource,
+    ServiceSpec, Template, VolumeMountSpec, VolumeSpec, WorkloadSpec,
 };
 use berth_model::validate;
 use serde_json::Value;
@@ -108,6 +108,10 @@ fn local() -> LocalResources {
     }
 }
 
+fn links() -> Vec<LinkSpec> {
+    vec![LinkSpec { import: "a:b/c".into(), component: Some("a".into()), fuse: true }]
+}
+
 fn component() -> ComponentSpec {
     ComponentSpec {
         name: "a".into(),
@@ -118,6 +122,7 @@ fn component() -> ComponentSpec {
         max_invocations: Some(1),
         max_concurrency: Some(1),
         local_resources: Some(local()),
+        links: links(),
     }
 }
 
@@ -133,6 +138,7 @@ fn workload() -> WorkloadSpec {
             image_pull_policy: Some(PullPolicy::Never),
             max_restarts: Some(1),
             local_resources: Some(local()),
+            links: links(),
         }),
         host_interfaces: vec![HostInterfaceSpec {
             namespace: "a".into(),

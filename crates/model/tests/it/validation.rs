@@ -3,6 +3,7 @@
 mod admission;
 mod http;
 mod interfaces;
+mod links;
 mod remarks;
 mod resources;
 

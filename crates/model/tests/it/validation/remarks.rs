@@ -37,6 +37,18 @@ fn what_has_no_effect_yet_is_valid_and_remarked_on() {
 }
 
 #[test]
+fn fusing_is_for_handlers_alone_and_said_to_be_so() {
+    let found = remarks(&format!(
+        "{API}\nkind: Workload\nmetadata: {{name: a}}\nspec:\n  components:\n    \
+         - {{name: a, image: 'file:a', links: [{{import: 'wasi:http/handler@0.3.0', fuse: true}}, {{import: 'acme:kv/store', fuse: true}}]}}\n  \
+         service: {{image: 'file:s', links: [{{import: get, fuse: true}}, {{import: 'acme:kv/store', fuse: false}}]}}\n"
+    ));
+    let fields: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(fields, ["spec.components[0].links[1].fuse", "spec.service.links[0].fuse"]);
+    assert!(found[0].1.contains("no effect on `acme:kv/store`"), "{}", found[0].1);
+}
+
+#[test]
 fn a_service_and_an_artifact_are_looked_at_too() {
     let service = "spec: {service: {image: a.wasm, localResources: {config: {a: b}}}}";
     let fields: Vec<_> = remarks(&format!("{API}\nkind: Workload\nmetadata: {{name: a}}\n{service}\n")).into_iter().map(|r| r.0).collect();
