@@ -1,7 +1,10 @@
 //! What each fuzz target does with its input. Any input is fine: what must not happen is a panic, a hang or memory without bound.
 
+use berth_link::{Part, Role, World};
+use berth_model::import::ImportName;
 use berth_model::manifest::{self, Document};
 use berth_model::validate;
+use berth_model::workload::Link;
 
 /// The host's intake alone: the engine beside it would take ten minutes to build, and no input gets there before this has passed it.
 #[path = "../../crates/host/src/intake.rs"]
@@ -41,5 +44,29 @@ fn stays_the_same(document: &Document) {
 pub fn intake(data: &[u8]) {
     if let Err(error) = intake::inspect(data) {
         assert!(!error.to_string().is_empty(), "an error says something");
+    }
+}
+
+/// A component, linked with a twin of itself: whatever it both imports and exports leads there. There is a plan or words. It isn't
+/// composed: the library that does so panics at some forms of types, which `berth-link` makes an error of and libFuzzer would not.
+///
+/// # Panics
+///
+/// When a refusal has no words: a finding.
+pub fn link(data: &[u8]) {
+    let world = match World::read(data) {
+        Ok(world) => world,
+        Err(error) => return assert!(!error.to_string().is_empty(), "an error says something"),
+    };
+    let links: Vec<Link> = world
+        .imports()
+        .filter_map(|import| Some(Link { import: import.parse().ok()?, component: Some("twin".to_owned()), fuse: true }))
+        .filter(|link| world.exports().any(|export| export.parse().is_ok_and(|export: ImportName| export.meets(&link.import))))
+        .collect();
+    let twin = Part { name: "twin", world: &world, links: &[], role: Role::Component };
+    let parts = [Part { name: "one", links: &links, ..twin }, twin];
+    match berth_link::plan(&parts, None, false, &|_| true) {
+        Ok(plan) => assert_eq!(plan.explain(&parts).units.len(), plan.units.len(), "a plan is told whole"),
+        Err(error) => assert!(!error.to_string().is_empty(), "an error says something"),
     }
 }

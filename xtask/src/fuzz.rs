@@ -22,6 +22,8 @@ pub enum Target {
     Manifest,
     /// Inspecting components
     Intake,
+    /// Linking components
+    Link,
 }
 
 /// One input may take so long, seconds.
@@ -30,12 +32,13 @@ const INPUT_TIMEOUT: u32 = 10;
 const MEMORY: u32 = 2048;
 
 impl Target {
-    const ALL: [Target; 2] = [Target::Manifest, Target::Intake];
+    const ALL: [Target; 3] = [Target::Manifest, Target::Intake, Target::Link];
 
     fn name(self) -> &'static str {
         match self {
             Target::Manifest => "manifest",
             Target::Intake => "intake",
+            Target::Link => "link",
         }
     }
 }
@@ -85,7 +88,7 @@ fn seed(workspace: &Workspace, target: Target, corpus: &Path) -> Result<()> {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?
         }
         // Real components of both versions of WASI, and one that is no HTTP server.
-        Target::Intake => ["p2-hello", "p3-hello", "p2-no-http"].map(berth_testkit::guests::path).into(),
+        Target::Intake | Target::Link => ["p2-hello", "p3-hello", "p2-no-http"].map(berth_testkit::guests::path).into(),
     };
     if seeds.is_empty() {
         bail!("{} has no seeds", target.name());

@@ -1,0 +1,219 @@
+//! One component made of several.
+
+use berth_link::{Composed, World};
+
+use crate::support::{CONN, Planned, component, defining, exporting, guest, importing, plain, planned};
+
+fn imports(composed: &Composed) -> Vec<String> {
+    let mut imports: Vec<String> = World::read(&composed.bytes).unwrap().imports().map(str::to_owned).collect();
+    imports.sort();
+    imports
+}
+
+fn exports(composed: &Composed) -> Vec<String> {
+    World::read(&composed.bytes).unwrap().exports().map(str::to_owned).collect()
+}
+
+/// A component with a module that can be told from others, and these imports and exports.
+fn marked(mark: &str, imports: &[&str], exports: &[&str]) -> String {
+    let module = format!("(component\n  (core module $mark (memory 1) (data (i32.const 0) \"{mark}\"))");
+    plain(imports, exports).replacen("(component", &module, 1)
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// Each span holds the marks of its own component and no other's.
+fn check_spans(planned: &Planned, composed: &Composed, marks: &[&str]) {
+    assert_eq!(composed.spans.len(), marks.len());
+    for (span, part) in &composed.spans {
+        let bytes = &composed.bytes[span.start as usize..span.end as usize];
+        for (other, mark) in marks.iter().enumerate() {
+            assert_eq!(contains(bytes, mark), other == *part, "{mark} in the span of {}", planned.guests[*part].name);
+        }
+        assert_eq!(composed.part_at(span.start), Some(*part));
+        assert_eq!(composed.part_at(span.end - 1), Some(*part));
+    }
+    assert_eq!(composed.part_at(0), None);
+}
+
+#[test]
+fn a_unit_of_one_is_the_component_as_it_is() {
+    let planned = planned(vec![guest("a", &plain(&["wasi:cli/environment@0.2.3"], &["x:a/api"]))]);
+    let composed = planned.compose("a");
+    assert_eq!(composed.bytes, planned.guests[0].bytes);
+    assert_eq!(composed.spans, [(0..composed.bytes.len() as u64, 0)]);
+}
+
+#[test]
+fn l38_every_member_but_the_root_imports_authority_under_names_of_its_own() {
+    let planned = planned(vec![
+        guest("root", &marked("ROOTMARK", &["x:lib/api", "wasi:cli/environment@0.2.3", "wasi:clocks/wall-clock@0.2.0"], &["x:root/api"])),
+        guest(
+            "lib",
+            &marked(
+                "LIBMARK",
+                &["x:deep/api", "wasi:cli/environment@0.2.3", "wasi:clocks/wall-clock@0.2.0"],
+                &["x:lib/api", "x:unused/api"],
+            ),
+        ),
+        guest("deep", &marked("DEEPMARK", &["wasi:cli/environment@0.2.0", "wasi:cli/stdout@0.3.0"], &["x:deep/api"])),
+    ]);
+    let composed = planned.compose("root");
+    assert_eq!(
+        imports(&composed),
+        [
+            "m1-wasi:cli/environment@0.2.3",
+            "m2-wasi:cli/environment@0.2.0",
+            "m2-wasi:cli/stdout@0.3.0",
+            "wasi:cli/environment@0.2.3",
+            "wasi:clocks/wall-clock@0.2.0",
+        ]
+    );
+    assert_eq!(exports(&composed), ["x:root/api"], "only what the root exports");
+    check_spans(&planned, &composed, &["ROOTMARK", "LIBMARK", "DEEPMARK"]);
+}
+
+#[test]
+fn a_diamonds_foot_is_there_once() {
+    let planned = planned(vec![
+        guest("a", &marked("AMARK", &["x:b/api", "x:c/api"], &["x:a/api"])),
+        guest("b", &marked("BMARK", &["x:d/api"], &["x:b/api"])),
+        guest("c", &marked("CMARK", &["x:d/api"], &["x:c/api"])),
+        guest("d", &marked("DMARK", &["wasi:cli/stderr@0.2.0"], &["x:d/api"])),
+    ]);
+    let composed = planned.compose("a");
+    assert_eq!(imports(&composed), ["m3-wasi:cli/stderr@0.2.0"]);
+    check_spans(&planned, &composed, &["AMARK", "BMARK", "CMARK", "DMARK"]);
+    let printed = composed.bytes.windows(5).filter(|window| window == b"DMARK").count();
+    assert_eq!(printed, 1);
+}
+
+#[test]
+fn equal_components_are_told_apart() {
+    let twin = plain(&[], &["x:twin/api"]);
+    let planned = planned(vec![
+        guest("root", &plain(&["x:twin/api", "x:other/api"], &["x:root/api"])).link("x:twin/api", "one"),
+        guest("one", &twin),
+        guest("two", &twin),
+        guest("user", &plain(&["x:twin/api"], &["x:other/api"])).link("x:twin/api", "two"),
+    ]);
+    let composed = planned.compose("root");
+    let mut parts: Vec<usize> = composed.spans.iter().map(|(_, part)| *part).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, [0, 1, 2, 3]);
+    assert_eq!(composed.spans.iter().map(|(span, _)| span.start).collect::<std::collections::HashSet<_>>().len(), 4);
+}
+
+#[test]
+fn compatible_versions_of_a_shared_interface_merge() {
+    let streams = |version: &str, functions: &str| {
+        format!(
+            "(import \"wasi:io/error@{version}\" (instance $e (export \"error\" (type (sub resource))))) (alias export $e \"error\" (type $error)) \
+             (import \"wasi:io/streams@{version}\" (instance $s (export \"output-stream\" (type $o (sub resource))) \
+               (export \"error\" (type $er (eq $error))) \
+               (type $v' (variant (case \"last\" (own $er)) (case \"closed\"))) (export \"stream-error\" (type $v (eq $v'))) {functions})) \
+             (alias export $s \"output-stream\" (type $out))"
+        )
+    };
+    let check = "(export \"[method]output-stream.check-write\" (func (param \"self\" (borrow $o)) (result (result u64 (error $v)))))";
+    let flush = "(export \"[method]output-stream.flush\" (func (param \"self\" (borrow $o)) (result (result (error $v)))))";
+    let api = "(export \"out\" (type $t (eq $out))) (export \"take\" (func (param \"o\" (own $t))))";
+    for (front, back) in [("0.2.3", "0.2.6"), ("0.2.6", "0.2.3"), ("0.2.3", "0.2.3")] {
+        let planned = planned(vec![
+            guest("front", &format!("(component {} (import \"x:lib/api\" (instance {api})))", streams(front, check))),
+            guest(
+                "back",
+                &format!(
+                    "(component {} (import \"x:impl/api\" (instance $i {api})) (export \"x:lib/api\" (instance $i)))",
+                    streams(back, flush)
+                ),
+            ),
+        ]);
+        let composed = planned.compose("front");
+        let highest = front.max(back);
+        assert_eq!(
+            imports(&composed),
+            ["m1-x:impl/api".to_owned(), format!("wasi:io/error@{highest}"), format!("wasi:io/streams@{highest}")],
+            "{front} and {back}"
+        );
+    }
+}
+
+#[test]
+fn a_resource_is_used_through_a_link() {
+    let planned = planned(vec![guest("front", &importing("acme:db/api", CONN)), guest("db", &defining("acme:db/api"))]);
+    assert_eq!(imports(&planned.compose("front")), Vec::<String>::new());
+}
+
+#[test]
+fn every_kind_of_type_is_composed() {
+    let body = r#"
+        (export "conn" (type $c (sub resource)))
+        (type $r' (record (field "a" u8) (field "b" (list string)) (field "c" (tuple s8 char))))
+        (export "rec" (type $r (eq $r')))
+        (type $v' (variant (case "x") (case "y" $r)))
+        (export "var" (type $v (eq $v')))
+        (type $e' (enum "p" "q"))
+        (export "en" (type $e (eq $e')))
+        (type $f' (flags "s" "t"))
+        (export "fl" (type $f (eq $f')))
+        (export "run" (func async (param "a" (option $v)) (param "b" (result $e (error $f))) (param "c" (borrow $c))
+            (result (stream (own $c)))))
+        (export "[constructor]conn" (func (param "x" $r) (result (own $c))))
+        (export "more" (func (param "a" (future (result string))) (param "b" (stream u8)) (result (future))))"#;
+    let planned = planned(vec![guest("a", &importing("acme:all/types@1.0.0", body)), guest("b", &exporting("acme:all/types@1.2.0", body))]);
+    assert_eq!(imports(&planned.compose("a")), ["m1-x:impl/api"]);
+}
+
+#[test]
+fn functions_and_middleware_are_composed() {
+    let lift = "(core module $m (func (export \"f\") (result i32) (i32.const 1))) (core instance $i (instantiate $m)) \
+                (func $f (result u32) (canon lift (core func $i \"f\")))";
+    let planned = planned(vec![
+        guest("outer", &format!("(component (import \"get\" (func (result u32))) {lift} (export \"get\" (func $f)))")),
+        guest("inner", &format!("(component {lift} (export \"get\" (func $f)))")),
+    ]);
+    let composed = planned.compose("outer");
+    assert_eq!((imports(&composed), exports(&composed)), (vec![], vec!["get".to_owned()]));
+}
+
+#[test]
+fn handlers_that_are_bridged_stay_imports_of_each_member() {
+    let planned = planned(vec![
+        guest("web", &plain(&["x:lib/api", "wasi:http/handler@0.3.0"], &["x:web/api"])),
+        guest("lib", &plain(&["wasi:http/handler@0.3.0"], &["x:lib/api"])),
+        guest("inner", &plain(&[], &["wasi:http/handler@0.3.0"])),
+    ]);
+    assert_eq!(imports(&planned.compose("web")), ["m1-wasi:http/handler@0.3.0", "wasi:http/handler@0.3.0"]);
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let guests = || {
+        vec![
+            guest("a", &plain(&["x:b/api", "x:c/api", "wasi:clocks/wall-clock@0.2.0", "wasi:cli/stdin@0.2.0"], &["x:a/one", "x:a/two"])),
+            guest("b", &plain(&["x:d/api", "wasi:clocks/wall-clock@0.2.6", "wasi:io/poll@0.2.0"], &["x:b/api"])),
+            guest("c", &plain(&["x:d/api", "wasi:random/random@0.2.1", "wasi:cli/stdin@0.2.0"], &["x:c/api"])),
+            guest("d", &plain(&["wasi:io/poll@0.2.3", "wasi:random/random@0.2.0"], &["x:d/api"])),
+        ]
+    };
+    let first = planned(guests()).compose("a");
+    for _ in 0..20 {
+        assert_eq!(planned(guests()).compose("a"), first);
+    }
+}
+
+#[test]
+fn bytes_that_are_missing_or_broken_are_named() {
+    let planned = planned(vec![guest("a", &plain(&["x:b/api"], &[])), guest("b", &plain(&[], &["x:b/api"]))]);
+    let unit = &planned.plan.units[0];
+    let error = berth_link::compose(&planned.plan, unit, &planned.bytes()[..1]).unwrap_err();
+    assert_eq!(error, berth_link::ComposeError::NoBytes { part: 1 });
+    let other = component("(component)");
+    let error = berth_link::compose(&planned.plan, unit, &[&planned.guests[0].bytes, &other]).unwrap_err();
+    assert!(matches!(error, berth_link::ComposeError::Link { importer: 0, exporter: 1, .. }), "{error}");
+    let error = berth_link::compose(&planned.plan, unit, &[&planned.guests[0].bytes, &other[..7]]).unwrap_err();
+    assert!(matches!(error, berth_link::ComposeError::Member { part: 1, .. }), "{error}");
+}
