@@ -41,8 +41,8 @@ pub struct OperatorConfig {
     pub plan: PlanConfig,
     /// How often a host is told its whole set, and a plan is made, though nothing changed. 5 s: what was lost is found then.
     pub resync_every: Duration,
-    /// How far plans are apart, at least; what happens meanwhile is gathered for the next. 2 ms: nobody notices it, and of a burst the first
-    /// event has a plan to itself and all others one together. When plans take longer than this, they are as far apart as they take.
+    /// How far plans are apart, at least; what happens meanwhile is gathered for the next. 500 us, which is less than a commit takes: of a burst the
+    /// first event has a plan to itself and all others one together. When plans take longer than this, they are as far apart as they take.
     pub gather: Duration,
     /// Writes to the store at once. 64.
     pub writes_at_once: usize,
@@ -55,7 +55,7 @@ impl Default for OperatorConfig {
         OperatorConfig {
             plan: PlanConfig::default(),
             resync_every: Duration::from_secs(5),
-            gather: Duration::from_millis(2),
+            gather: Duration::from_micros(500),
             writes_at_once: 64,
             write_deadline: Duration::from_secs(10),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use berth_host::Host;
 use berth_model::resource::{Kind, ObjectKey, ObjectMeta, Resource};
-use berth_operator::store::{Applied as Stored, Store};
+use berth_operator::store::{Applied as Stored, Store, WORKLOAD_FINALIZER};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, Stream, once, unfold};
@@ -228,14 +228,17 @@ impl Api {
 }
 
 /// What a user may say of an object's metadata. The rest is the store's: an object exported from another cluster brings finalizers
-/// that nobody here takes away and owners that aren't here (L15).
-fn as_applied(meta: &mut ObjectMeta) {
+/// that nobody here takes away and owners that aren't here (L15). A Workload has its finalizer from the start: the operator would write it
+/// before all else.
+fn as_applied(kind: Kind, meta: &mut ObjectMeta) {
+    let finalizers = if kind == Kind::Workload { vec![WORKLOAD_FINALIZER.to_owned()] } else { Vec::new() };
     let namespace = if meta.namespace.is_empty() { "default".into() } else { std::mem::take(&mut meta.namespace) };
     *meta = ObjectMeta {
         name: std::mem::take(&mut meta.name),
         namespace,
         labels: std::mem::take(&mut meta.labels),
         annotations: std::mem::take(&mut meta.annotations),
+        finalizers,
         ..ObjectMeta::default()
     };
 }
@@ -248,7 +251,7 @@ pub(crate) async fn apply_all(store: &dyn Store, resources: Vec<Resource>) -> Ap
 }
 
 async fn apply_one(store: &dyn Store, mut resource: Resource) -> Change {
-    as_applied(resource.metadata_mut());
+    as_applied(resource.kind(), resource.metadata_mut());
     let key = resource.key();
     let object = ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name };
     match store.apply(resource).await {
@@ -310,5 +313,30 @@ impl Query {
     fn read<T: std::str::FromStr>(&self, key: &str, what: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.text(key) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| ApiError::new(Code::BadRequest, format!("{key}={text}: must be {what}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_operator::store::EmbeddedStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn l15_an_applied_workload_has_its_finalizer_from_the_start_and_nothing_else_has() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let object = |kind: &str, spec: &str| -> Resource {
+            let (version, rest) = ("runtime.wasmcloud.dev/v1alpha1", serde_json::from_str::<serde_json::Value>(spec).unwrap());
+            let metadata = serde_json::json!({ "name": "app", "finalizers": ["example.test/guard"] });
+            serde_json::from_value(serde_json::json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": rest })).unwrap()
+        };
+        let workload = object("Workload", r#"{ "components": [{ "name": "main", "image": "file:///a.wasm" }] }"#);
+        let artifact = object("Artifact", r#"{ "image": "file:///a.wasm" }"#);
+        for (resource, finalizers) in [(workload, vec![WORKLOAD_FINALIZER.to_owned()]), (artifact, vec![])] {
+            let key = ObjectKey { kind: resource.kind(), namespace: "default".into(), name: "app".into() };
+            let applied = apply_all(&store, vec![resource]).await;
+            assert_eq!(applied.results[0].outcome, Outcome::Created, "{:?}", applied.results[0].error);
+            assert_eq!(store.get(&key).await.unwrap().unwrap().metadata().finalizers, finalizers);
+        }
     }
 }

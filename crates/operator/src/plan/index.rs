@@ -64,7 +64,7 @@ impl HostFacts<'_> {
 pub(super) struct WorkloadFacts<'a> {
     pub(super) object: &'a Workload,
     pub(super) id: WorkloadId,
-    /// Where it was placed.
+    /// Where it was placed, by the last plan that did so.
     pub(super) host: Option<HostId>,
     pub(super) stand: Stand<'a>,
     /// Whether it serves, as far as is known.
@@ -122,7 +122,8 @@ impl<'a> Index<'a> {
             // A controller of another kind is kept elsewhere, and nothing here says whether it is gone.
             let is_set = |owner: &OwnerReference| kind_of(owner) == Some(Kind::WorkloadReplicaSet);
             let is_orphan = owner.is_some_and(|owner| is_set(owner) && !set_by_uid.contains_key(owner.uid.as_str()));
-            workloads.push(WorkloadFacts { is_orphan, ..facts(object, id, &hosts) });
+            let placed = snapshot.memory.placed.get(&id).copied();
+            workloads.push(WorkloadFacts { is_orphan, ..facts(object, id, placed, &hosts) });
         }
         Index { snapshot, hosts, workloads, children, sets, set_by_uid }
     }
@@ -163,8 +164,9 @@ fn hosts(snapshot: &Snapshot) -> BTreeMap<HostId, HostFacts<'_>> {
     ids.into_iter().map(|id| (id, facts(id))).collect()
 }
 
-fn facts<'a>(object: &'a Workload, id: WorkloadId, hosts: &BTreeMap<HostId, HostFacts<'a>>) -> WorkloadFacts<'a> {
-    let host = object.status.host_id.as_deref().and_then(|id| id.parse().ok());
+/// `placed`: on which host an earlier plan placed it, if its status didn't say so then.
+fn facts<'a>(object: &'a Workload, id: WorkloadId, placed: Option<HostId>, hosts: &BTreeMap<HostId, HostFacts<'a>>) -> WorkloadFacts<'a> {
+    let host = placed.or_else(|| status_host(object));
     let stand = match host.and_then(|id| hosts.get(&id)) {
         None => Stand::Unplaced,
         Some(facts) if facts.is_dead() => Stand::Lost,
@@ -177,6 +179,11 @@ fn facts<'a>(object: &'a Workload, id: WorkloadId, hosts: &BTreeMap<HostId, Host
         Stand::Unplaced | Stand::Lost | Stand::Missing => false,
     };
     WorkloadFacts { object, id, host, stand, ready, is_orphan: false }
+}
+
+/// The host that the workload's status names.
+pub(super) fn status_host(object: &Workload) -> Option<HostId> {
+    object.status.host_id.as_deref().and_then(|id| id.parse().ok())
 }
 
 /// What the host said about the workload as it is today, not as it was before an edit.

@@ -43,7 +43,8 @@ pub struct PlanConfig {
     /// Whether workloads that name no environment may run on any host (default), or only on hosts of their namespace.
     pub shared_hosts: bool,
     /// Whether hosts end when the operator does, as in `berth up`: then one that wasn't heard since the start is gone, and
-    /// nothing waits for its lease; and one that was heard since never counts as dead.
+    /// nothing waits for its lease; one that was heard since never counts as dead; and a placement is told at once, while it is
+    /// written: what runs of it ends with whoever decided it. Any other host is told when the placement is durable.
     pub hosts_share_process: bool,
     /// Replica sets of earlier versions that are kept for rolling back. 3.
     pub history: usize,
@@ -107,6 +108,9 @@ pub struct Memory {
     pub edits: HashMap<WorkloadId, Edit>,
     /// What each workload was resolved to.
     pub contents: HashMap<WorkloadId, Arc<Content>>,
+    /// Where workloads were placed whose status doesn't say so yet: the write may be on its way, or have failed. Empty unless
+    /// [`PlanConfig::hosts_share_process`].
+    pub placed: HashMap<WorkloadId, HostId>,
     /// What each host was told last.
     pub wants: BTreeMap<HostId, Arc<HostWants>>,
     /// Hashes of templates, by uid of what has the template and generation.

@@ -2,6 +2,7 @@
 
 mod deployments;
 mod hosts;
+mod placed;
 mod placement;
 mod replica_sets;
 mod scale;

@@ -91,7 +91,8 @@ pub(super) fn plan(index: &Index<'_>, memory: &Memory) -> BTreeMap<HostId, Arc<H
     let mut wants: BTreeMap<HostId, HostWants> = alive.map(|(id, _)| (*id, HostWants::default())).collect();
     let mut owners = Owners::default();
     for facts in &index.workloads {
-        let Some((id, host)) = facts.host.and_then(|id| Some((id, wants.get_mut(&id)?))) else { continue };
+        let placed = memory.placed.get(&facts.id).copied().or(facts.host);
+        let Some((id, host)) = placed.and_then(|id| Some((id, wants.get_mut(&id)?))) else { continue };
         if facts.is_terminating() {
             host.stop.push(facts.id.clone());
             continue;

@@ -24,11 +24,11 @@ pub(super) fn plan<'a>(index: &Index<'a>, today: &Today<'a>, writes: &mut Writes
     let mut placer = Placer::new(index);
     let mut next: Option<Duration> = None;
     for facts in &index.workloads {
-        if facts.is_terminating() {
-            finish(index, facts, writes);
-            continue;
-        }
-        if facts.is_orphan {
+        if facts.is_terminating() || facts.is_orphan {
+            if facts.is_terminating() {
+                finish(index, facts, writes);
+            }
+            remember(index, facts, facts.host, memory);
             continue;
         }
         // Also of those that are written already: what runs is wanted on.
@@ -41,9 +41,11 @@ pub(super) fn plan<'a>(index: &Index<'a>, today: &Today<'a>, writes: &mut Writes
             memory.edits.insert(facts.id.clone(), edit);
         }
         let mut failure = index.snapshot.memory.failures.get(&facts.id).cloned().filter(|f| !is_over(index, facts, f));
-        if !writes.touches(&facts.object.metadata) {
-            step(index, facts, Known::of(today, memory, facts), &mut failure, &mut placer, writes);
-        }
+        let host = match writes.touches(&facts.object.metadata) {
+            true => facts.host,
+            false => step(index, facts, Known::of(today, memory, facts), &mut failure, &mut placer, writes),
+        };
+        remember(index, facts, host, memory);
         if let Some(failure) = failure {
             if failure.retry_at > index.snapshot.uptime {
                 next = earlier(next, Some(failure.retry_at));
@@ -52,6 +54,17 @@ pub(super) fn plan<'a>(index: &Index<'a>, today: &Today<'a>, writes: &mut Writes
         }
     }
     next
+}
+
+/// Keeps a placement that the workload's status doesn't say yet, where that may be acted on before it is durable: hosts that end with
+/// this process leave nothing running that the store doesn't know of.
+fn remember(index: &Index<'_>, facts: &WorkloadFacts<'_>, host: Option<HostId>, memory: &mut Memory) {
+    if !index.snapshot.config.hosts_share_process {
+        return;
+    }
+    if let Some(host) = host.filter(|host| index::status_host(facts.object) != Some(*host)) {
+        memory.placed.insert(facts.id.clone(), host);
+    }
 }
 
 /// What is known of a workload's content.
@@ -94,6 +107,7 @@ enum Next<'f> {
     Stays,
 }
 
+/// The next step of one workload. Returns the host that it is placed on then.
 fn step<'a>(
     index: &Index<'a>,
     facts: &WorkloadFacts<'a>,
@@ -101,16 +115,23 @@ fn step<'a>(
     failure: &mut Option<Failure>,
     placer: &mut Placer<'_, 'a>,
     writes: &mut Writes<'a>,
-) {
+) -> Option<HostId> {
     let meta = &facts.object.metadata;
     if !meta.finalizers.iter().any(|f| f == WORKLOAD_FINALIZER) {
         let mut changed = facts.object.clone();
         changed.metadata.finalizers.push(WORKLOAD_FINALIZER.to_owned());
-        return writes.update(meta, Resource::Workload(changed), Vec::new());
+        writes.update(meta, Resource::Workload(changed), Vec::new());
+        return facts.host;
     }
     let before = failure.clone();
     let next = decide(index, facts, known.refused, failure, placer);
-    write(index, facts, known, (&next, before.as_ref()), writes);
+    let host = match &next {
+        Next::Placed(host) => Some(*host),
+        Next::Stays => facts.host,
+        Next::Refused(_) | Next::Unplaced(_) | Next::Failed(_) => None,
+    };
+    write(index, facts, known, (&next, host, before.as_ref()), writes);
+    host
 }
 
 /// Decides, and records a failure that is new.
@@ -168,15 +189,11 @@ fn write<'a>(
     index: &Index<'a>,
     facts: &WorkloadFacts<'a>,
     known: Known<'_>,
-    (next, failure): (&Next<'_>, Option<&Failure>),
+    (next, host, failure): (&Next<'_>, Option<HostId>, Option<&Failure>),
     writes: &mut Writes<'a>,
 ) {
     let (object, meta) = (facts.object, &facts.object.metadata);
-    let host = match next {
-        Next::Placed(host) => Some(*host),
-        Next::Stays => facts.host,
-        Next::Refused(_) | Next::Unplaced(_) | Next::Failed(_) => None,
-    };
+    let written = index::status_host(object);
     let mut draft = Draft::new(&object.status.conditions, meta.generation, index.snapshot.now);
     match known.refused {
         Some(refusal) => draft.set("Config", False, refusal.reason, &refusal.message),
@@ -195,19 +212,21 @@ fn write<'a>(
             }
         }
         Next::Failed(failure) => unstarted(&mut draft, False, &failure.reason, &failure_message(failure)),
-        Next::Placed(id) => {
-            draft.set("HostSelection", True, "Selected", index.hosts.get(id).map_or("", |h| h.name()));
-            unstarted(&mut draft, Unknown, "Scheduled", "");
-            still_failing(failure, &mut draft);
+        Next::Placed(id) => selected(index, *id, failure, &mut draft),
+        Next::Stays => {
+            // Its status was refused when it was placed.
+            if let Some(id) = host.filter(|id| written != Some(*id)) {
+                selected(index, id, failure, &mut draft);
+            }
+            told(facts, failure, known.edit, &mut draft);
         }
-        Next::Stays => told(facts, failure, known.edit, &mut draft),
     }
     let conditions = draft.finish();
     let host_text = host.map(|h| h.to_string());
     if conditions.is_none() && object.status.host_id == host_text {
         return;
     }
-    let environment = match (host == facts.host, host) {
+    let environment = match (host == written, host) {
         (true, _) => object.status.environment.clone(),
         (false, Some(id)) => index.hosts.get(&id).and_then(|h| h.heartbeat).map(|h| h.environment.clone()).filter(|e| !e.is_empty()),
         (false, None) => None,
@@ -239,6 +258,13 @@ fn unstarted(draft: &mut Draft<'_>, placement: ConditionStatus, reason: &str, me
     draft.set("Placement", placement, reason, message);
     draft.set("Sync", Unknown, "Pending", "");
     draft.set("Ready", False, reason, message);
+}
+
+/// Conditions of a workload that has just got a host.
+fn selected(index: &Index<'_>, host: HostId, failure: Option<&Failure>, draft: &mut Draft<'_>) {
+    draft.set("HostSelection", True, "Selected", index.hosts.get(&host).map_or("", |h| h.name()));
+    unstarted(draft, Unknown, "Scheduled", "");
+    still_failing(failure, draft);
 }
 
 fn still_failing(failure: Option<&Failure>, draft: &mut Draft<'_>) {

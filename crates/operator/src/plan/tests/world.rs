@@ -102,9 +102,7 @@ impl World {
 
     /// Plans once and carries it out. Returns the plan, without its memory, and how many writes failed.
     pub(super) fn pass(&mut self) -> (Plan, usize) {
-        self.read();
-        let mut plan = plan::plan(&self.snapshot);
-        self.snapshot.memory = std::mem::take(&mut plan.memory);
+        let plan = self.plan();
         let mut failed = 0;
         for write in plan.writes.clone() {
             let done = self.runtime.block_on(async {
@@ -123,6 +121,20 @@ impl World {
         self.answer(&plan.wants);
         self.read();
         (plan, failed)
+    }
+
+    /// Plans once; the store takes none of the writes, and hosts do as they are told.
+    pub(super) fn pass_without_writes(&mut self) -> Plan {
+        let plan = self.plan();
+        self.answer(&plan.wants);
+        plan
+    }
+
+    fn plan(&mut self) -> Plan {
+        self.read();
+        let mut plan = plan::plan(&self.snapshot);
+        self.snapshot.memory = std::mem::take(&mut plan.memory);
+        plan
     }
 
     /// Hosts that aren't silent say what they have.
