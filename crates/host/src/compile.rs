@@ -136,6 +136,11 @@ impl Compiler {
         compiling.await.map(|compiled| (compiled, joined))
     }
 
+    /// Runs work on a component's bytes where it holds up nobody, within the bound on loads.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, CompileError> {
+        on_pool(&self.pool.loads, (), |()| work()).await
+    }
+
     /// Waits until nothing is being compiled or kept, for `most` at most.
     pub(crate) async fn settled(&self, most: Duration) {
         self.tasks.close();
@@ -179,10 +184,10 @@ impl Pool {
 }
 
 /// Runs a part of a job on a thread where it may block, within `slots`.
-async fn on_pool<T: Send + 'static>(
+async fn on_pool<J: Send + 'static, T: Send + 'static>(
     slots: &Arc<Semaphore>,
-    job: Job,
-    part: impl FnOnce(Job) -> T + Send + 'static,
+    job: J,
+    part: impl FnOnce(J) -> T + Send + 'static,
 ) -> Result<T, CompileError> {
     let stopping = |_| CompileError::Failed("the host is stopping".into());
     let slot = slots.clone().acquire_owned().await.map_err(stopping)?;
@@ -419,7 +424,7 @@ mod tests {
         let cache = CodeCache::open(CodeSettings::in_folder(folder.path().into())).unwrap();
         let engines = engines();
         let engine = &engines.get(Flavor::P2).unwrap().engine;
-        let inspection = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0 };
+        let inspection = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
         for number in 0..3 {
             assert!(cache.store(&component(number).0, engine, vec![0; 1000], &inspection).unwrap());
         }

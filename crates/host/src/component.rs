@@ -9,6 +9,7 @@ use berth_model::grants::Grants;
 use berth_model::limits::Effective;
 use berth_model::resource::Kind;
 use tokio::sync::Semaphore;
+use wasmtime::{FrameInfo, WasmBacktrace};
 
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
@@ -65,15 +66,15 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// A component by itself.
-    pub(crate) fn single(component: Arc<Component>) -> Unit {
-        Unit { root: component, others: Vec::new(), spans: Vec::new() }
-    }
-
-    /// The member whose code is at this offset of the composed binary; the root where it is nobody's.
-    pub(crate) fn at(&self, offset: u64) -> &Arc<Component> {
-        let seat = self.spans.iter().find(|(span, _)| span.contains(&offset)).map_or(0, |(_, seat)| *seat);
-        seat.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.root)
+    /// The member in whose code a trap arose, if that isn't the root.
+    pub(crate) fn blamed(&self, error: &wasmtime::Error) -> Option<&Arc<Component>> {
+        if self.others.is_empty() {
+            return None;
+        }
+        // Adapters between members come from no binary, and have no offsets.
+        let offset = error.downcast_ref::<WasmBacktrace>()?.frames().iter().find_map(FrameInfo::module_offset)?;
+        let (_, seat) = self.spans.iter().find(|(span, _)| span.contains(&(offset as u64)))?;
+        self.others.get(seat.checked_sub(1)?)
     }
 }
 

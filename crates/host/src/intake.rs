@@ -6,7 +6,10 @@
 use std::str::FromStr;
 
 use berth_model::interface::InterfaceName;
-use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, ComponentDefinedType, ComponentExternalKind, ComponentType, ComponentTypeDeclaration, Encoding,
+    InstanceTypeDeclaration, Parser, Payload, Validator, WasmFeatures,
+};
 
 /// Largest component, bytes.
 pub const MAX_COMPONENT_BYTES: usize = 256 << 20;
@@ -20,6 +23,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// Elements that the largest table of its modules begins with.
     pub largest_table: u64,
+    /// Whether it uses what only the component model's concurrency has: async functions, streams, futures.
+    pub uses_async: bool,
 }
 
 /// How a component answers HTTP.
@@ -92,7 +97,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, NotAComponent> {
     Ok(found)
 }
 
-fn check_header(bytes: &[u8]) -> Result<(), NotAComponent> {
+pub(crate) fn check_header(bytes: &[u8]) -> Result<(), NotAComponent> {
     if bytes.is_empty() {
         return Err(NotAComponent::Empty);
     }
@@ -130,7 +135,7 @@ fn hint(bytes: &[u8]) -> &'static str {
 
 /// Names at the component's outer level, and the tables of the modules within.
 fn names(bytes: &[u8]) -> Result<Inspection, wasmparser::BinaryReaderError> {
-    let mut found = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0 };
+    let mut found = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
@@ -149,6 +154,16 @@ fn names(bytes: &[u8]) -> Result<Inspection, wasmparser::BinaryReaderError> {
                     }
                 }
             }
+            Payload::ComponentCanonicalSection(reader) => {
+                for function in reader {
+                    found.uses_async |= is_async(&function?);
+                }
+            }
+            Payload::ComponentTypeSection(reader) => {
+                for ty in reader {
+                    found.uses_async |= has_async(&ty?);
+                }
+            }
             Payload::TableSection(reader) => {
                 for table in reader {
                     found.largest_table = found.largest_table.max(table?.ty.initial);
@@ -158,6 +173,41 @@ fn names(bytes: &[u8]) -> Result<Inspection, wasmparser::BinaryReaderError> {
         }
     }
     Ok(found)
+}
+
+/// Whether a canonical function is more than those that every component has.
+fn is_async(function: &CanonicalFunction) -> bool {
+    match function {
+        CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => {
+            options.iter().any(|option| matches!(option, CanonicalOption::Async | CanonicalOption::Callback(_)))
+        }
+        CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceDrop { .. } | CanonicalFunction::ResourceRep { .. } => false,
+        _ => true,
+    }
+}
+
+/// Whether a type is of an async function, a stream or a future, or holds one.
+fn has_async(ty: &ComponentType<'_>) -> bool {
+    match ty {
+        ComponentType::Func(func) => func.async_,
+        ComponentType::Defined(ComponentDefinedType::Stream(_) | ComponentDefinedType::Future(_)) => true,
+        ComponentType::Instance(parts) => {
+            parts.iter().any(|part| matches!(part, InstanceTypeDeclaration::Type(ty) if has_async(ty)))
+        }
+        ComponentType::Component(parts) => {
+            parts.iter().any(|part| matches!(part, ComponentTypeDeclaration::Type(ty) if has_async(ty)))
+        }
+        _ => false,
+    }
+}
+
+/// The name of an import as its component has it: of a unit's other members the host sees it behind their seats.
+fn original(name: &str) -> &str {
+    let seated = name.strip_prefix('m').and_then(|rest| rest.split_once('-'));
+    match seated {
+        Some((seat, original)) if !seat.is_empty() && seat.bytes().all(|b| b.is_ascii_digit()) => original,
+        _ => name,
+    }
 }
 
 impl Inspection {
@@ -175,7 +225,7 @@ impl Inspection {
 
     /// Whether it needs WASI 0.3.
     pub fn uses_p3(&self) -> bool {
-        self.imports.iter().chain(&self.exports).any(|name| wasi_minor(name) == Some(3))
+        self.uses_async || self.imports.iter().chain(&self.exports).any(|name| wasi_minor(original(name)) == Some(3))
     }
 }
 
@@ -217,12 +267,14 @@ mod tests {
     fn the_version_of_http_is_read_from_the_export() {
         let with = |exports: &[&str]| {
             let exports = exports.iter().map(|e| (*e).to_owned()).collect();
-            Inspection { imports: vec![], exports, largest_table: 0 }
+            Inspection { imports: vec![], exports, largest_table: 0, uses_async: false }
         };
         assert_eq!(with(&["wasi:http/incoming-handler@0.2.12"]).http(), Some(HttpExport::P2));
         assert_eq!(with(&["wasi:http/handler@0.3.0"]).http(), Some(HttpExport::P3));
         assert_eq!(with(&["wasi:cli/run@0.2.3"]).http(), None);
         assert!(with(&["wasi:http/handler@0.3.0"]).uses_p3());
+        let imports = |name: &str| Inspection { imports: vec![name.into()], ..with(&[]) };
+        assert!(imports("m12-wasi:cli/environment@0.3.0").uses_p3() && !imports("m1-wasi:cli/environment@0.2.3").uses_p3());
     }
 
     proptest! {

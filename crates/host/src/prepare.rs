@@ -1,11 +1,15 @@
 //! Prepare once (D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
 //! first request, and what is wrong is found here, named, with the way out.
 
+mod units;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_link::{ComposeError, LinkError, LinkPlan, ReadError, Role};
 use berth_model::interface::InterfaceName;
 use berth_model::workload::{self, Workload};
+use berth_model::limits::Effective;
 use berth_oci::{FetchError, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +26,8 @@ use crate::metrics::WorkloadMetrics;
 use crate::pace::Pace;
 use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::status::ComponentStatus;
+
+use self::units::Fetched;
 
 /// Packages of WASI that the host provides.
 const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
@@ -64,7 +70,7 @@ pub(crate) enum PrepareError {
     #[error("component {component}: compiling failed: {message}")]
     Compile { component: String, message: String },
     #[error(
-        "component {component} imports {}, and this host provides {}: it doesn't link the components of a workload to each other yet, so compose this one with a component that exports it (`wac plug`), or build it without",
+        "component {component} imports {}, and this host provides {}: add a component that exports it to the workload, or build this one without",
         imports.join(", "), provided_packages()
     )]
     MissingImport { component: String, imports: Vec<String> },
@@ -74,6 +80,12 @@ pub(crate) enum PrepareError {
     TableTooLarge { component: String, elements: u64, largest: u32 },
     #[error("component {component} can't be linked: {message}")]
     Link { component: String, message: String },
+    #[error("component {component}: {source}")]
+    Unreadable { component: String, source: ReadError },
+    #[error(transparent)]
+    Linking(Box<LinkError>),
+    #[error("component {component} can't be composed with those that it is linked to: {source}")]
+    Compose { component: String, source: ComposeError },
     #[error(
         "no component exports HTTP: {} wasi:http/incoming-handler (0.2) or wasi:http/handler (0.3); {}", .expected, exported(.found)
     )]
@@ -122,7 +134,9 @@ impl PrepareError {
             PrepareError::Compile { .. } => "CompileFailed",
             PrepareError::MissingImport { .. } => "MissingImport",
             PrepareError::TableTooLarge { .. } => "TableLimit",
-            PrepareError::Link { .. } => "LinkFailed",
+            PrepareError::Link { .. } | PrepareError::Compose { .. } => "LinkFailed",
+            PrepareError::Unreadable { .. } => "InvalidComponent",
+            PrepareError::Linking(error) => error.reason(),
             PrepareError::NoHttpExport { .. } => "NoHttpExport",
             PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
             PrepareError::Unsupported(_) => "Unsupported",
@@ -130,12 +144,15 @@ impl PrepareError {
     }
 }
 
-/// A component that is linked, before the workload's entry is chosen.
+/// A unit that is linked, before the workload's entry is chosen.
 struct Linked {
+    /// Its root, by its place among the components.
+    root: usize,
     name: String,
     inspection: Inspection,
     entry: Option<Entry>,
-    status: ComponentStatus,
+    compiled: Duration,
+    cached: bool,
 }
 
 /// What the components of a workload share.
@@ -157,38 +174,41 @@ impl Preparer {
     ) -> Result<Prepared, PrepareError> {
         check_supported(workload)?;
         let whole = Whole { workload, log, metrics, voice: Voice::new(), pace: self.shared.paces.of(owner) };
-        let mut linked = Vec::with_capacity(workload.components.len());
+        let mut fetched = Vec::with_capacity(workload.components.len());
         for component in &workload.components {
-            linked.push(self.link(&whole, component).await?);
+            fetched.push(self.fetch(component.clone(), Role::Component).await?);
         }
-        let components = linked.iter().map(|l| l.status.clone()).collect();
+        let plan = self.plan(workload, &fetched).await?;
+        let mut linked = Vec::with_capacity(plan.units.len());
+        for unit in &plan.units {
+            linked.push(self.link(&whole, &fetched, &plan, unit).await?);
+        }
+        let components = statuses(&fetched, &plan, &linked);
         let http = match &workload.http {
-            Some(entry) => Some(self.entry(linked, entry.component.as_deref(), metrics)?),
+            Some(entry) => Some(self.entry(linked, plan.entry, entry.component.as_deref(), metrics)?),
             None => None,
         };
         Ok(Prepared { http, components })
     }
 
-    async fn link(&self, whole: &Whole<'_>, spec: &workload::Component) -> Result<Linked, PrepareError> {
-        let component = || spec.name.clone();
-        let artifact = self
-            .source
-            .fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref())
-            .await
-            .map_err(|source| PrepareError::Fetch { component: component(), source })?;
+    async fn link(&self, whole: &Whole<'_>, fetched: &[Fetched], plan: &Arc<LinkPlan>, unit: &berth_link::Unit) -> Result<Linked, PrepareError> {
+        let spec = &fetched[unit.root].spec;
+        let binary = self.binary(plan, unit, fetched).await?;
+        // What a unit of several lacks, its plan would have said.
+        let missing = if unit.members.len() == 1 { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, largest_table: engine::largest_table(&self.config) };
-        let compiled = self.compiler.compile(&artifact.digest, artifact.bytes, &self.engines, provides).await;
+        let compiled = self.compiler.compile(&binary.digest, binary.bytes, &self.engines, provides).await;
         let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
-        let cached = known || compiled.from_disk;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
-        let link_error = |error: wasmtime::Error| PrepareError::Link { component: component(), message: format!("{error:#}") };
-        let pre = set.linker(1).map_err(link_error)?.instantiate_pre(&compiled.component).map_err(link_error)?;
-        let identity = self.identity(whole, spec);
+        let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };
+        let linker = set.linker(unit.members.len()).map_err(link_error)?;
+        let pre = linker.instantiate_pre(&compiled.component).map_err(link_error)?;
+        let runs = self.unit(whole, unit, fetched, binary.spans);
         let entry = match inspection.http() {
             Some(export) => Some(Entry {
-                unit: Unit::single(identity.clone()),
-                component: identity,
+                component: runs.root.clone(),
+                unit: Arc::new(runs),
                 engine: set.engine.clone(),
                 pre: handler(export, pre).map_err(link_error)?,
                 reuse: reuse(export, &spec.reuse),
@@ -197,23 +217,27 @@ impl Preparer {
             }),
             None => None,
         };
-        let status = ComponentStatus {
-            name: component(),
-            digest: artifact.digest,
-            compiled: if cached { Duration::ZERO } else { compiled.took },
-            cached,
-        };
-        Ok(Linked { name: component(), inspection, entry, status })
+        let cached = known || compiled.from_disk;
+        let took = if cached { Duration::ZERO } else { compiled.took };
+        Ok(Linked { root: unit.root, name: spec.name.clone(), inspection, entry, compiled: took, cached })
     }
 
-    fn identity(&self, whole: &Whole<'_>, spec: &workload::Component) -> Arc<Component> {
+    /// Who runs in a unit. Its members share a store, so the root's limits on memory are those of all together.
+    fn unit(&self, whole: &Whole<'_>, unit: &berth_link::Unit, fetched: &[Fetched], spans: Vec<(std::ops::Range<u64>, usize)>) -> Unit {
+        let limits = |part: &usize| fetched[*part].spec.resources.limits.over(&self.config.limits);
+        let all = unit.members.iter().map(limits).reduce(together).unwrap_or_default();
+        let others = unit.members.iter().skip(1).map(|part| self.identity(whole, &fetched[*part].spec, limits(part))).collect();
+        Unit { root: self.identity(whole, &fetched[unit.root].spec, all), others, spans }
+    }
+
+    fn identity(&self, whole: &Whole<'_>, spec: &workload::Component, limits: Effective) -> Arc<Component> {
         Arc::new(Component {
             namespace: whole.workload.namespace.as_str().into(),
             workload: whole.workload.name.as_str().into(),
             name: spec.name.as_str().into(),
             environment: spec.resources.environment.clone().into_iter().collect(),
             grants: spec.resources.grants.clone(),
-            limits: spec.resources.limits.over(&self.config.limits),
+            limits,
             log: whole.log.clone(),
             metrics: whole.metrics.clone(),
             lookups: egress::lookup::bound(),
@@ -224,7 +248,16 @@ impl Preparer {
     }
 
     /// The component that answers: the named one, or the only one that exports HTTP.
-    fn entry(&self, linked: Vec<Linked>, named: Option<&str>, metrics: &Arc<WorkloadMetrics>) -> Result<Arc<HttpWorkload>, PrepareError> {
+    fn entry(
+        &self,
+        mut linked: Vec<Linked>,
+        planned: Option<usize>,
+        named: Option<&str>,
+        metrics: &Arc<WorkloadMetrics>,
+    ) -> Result<Arc<HttpWorkload>, PrepareError> {
+        if let Some(planned) = planned {
+            linked.retain(|unit| unit.root == planned);
+        }
         let found = linked.iter().map(|l| (l.name.clone(), l.inspection.exports.clone())).collect();
         let mut entries: Vec<(String, Entry)> = linked.into_iter().filter_map(|l| Some((l.name, l.entry?))).collect();
         if let Some(named) = named {
@@ -245,6 +278,29 @@ impl Preparer {
         let admission = Admission::new(self.slots.clone(), &entry.component.limits, metrics.clone());
         Ok(Arc::new(HttpWorkload { entry: Arc::new(entry), admission, metrics: metrics.clone() }))
     }
+}
+
+/// Limits of two members that share a store: of memory and tables the sum, of all else the first's.
+fn together(first: Effective, second: Effective) -> Effective {
+    Effective {
+        memory_bytes: first.memory_bytes.saturating_add(second.memory_bytes),
+        table_elements: first.table_elements.saturating_add(second.table_elements),
+        ..first
+    }
+}
+
+/// Where each component stands: how long its units took to compile, together.
+fn statuses(fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) -> Vec<ComponentStatus> {
+    let status = |(part, fetched): (usize, &Fetched)| {
+        let units: Vec<&Linked> = plan.units.iter().zip(linked).filter(|(unit, _)| unit.members.contains(&part)).map(|(_, l)| l).collect();
+        ComponentStatus {
+            name: fetched.spec.name.clone(),
+            digest: fetched.artifact.digest.clone(),
+            compiled: units.iter().filter(|unit| unit.root == part).map(|unit| unit.compiled).sum(),
+            cached: units.iter().all(|unit| unit.cached),
+        }
+    };
+    fetched.iter().enumerate().map(status).collect()
 }
 
 fn check_supported(workload: &Workload) -> Result<(), PrepareError> {

@@ -22,17 +22,19 @@ pub(super) struct Meta {
     imports: Vec<String>,
     exports: Vec<String>,
     largest_table: u64,
+    #[serde(default)]
+    uses_async: bool,
 }
 
 impl Meta {
     pub(super) fn new(component: Digest, inspection: &Inspection) -> Meta {
-        let Inspection { imports, exports, largest_table } = inspection.clone();
-        Meta { component, imports, exports, largest_table }
+        let Inspection { imports, exports, largest_table, uses_async } = inspection.clone();
+        Meta { component, imports, exports, largest_table, uses_async }
     }
 
     pub(super) fn inspection(self) -> Inspection {
-        let Meta { component: _, imports, exports, largest_table } = self;
-        Inspection { imports, exports, largest_table }
+        let Meta { component: _, imports, exports, largest_table, uses_async } = self;
+        Inspection { imports, exports, largest_table, uses_async }
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     fn meta() -> Meta {
-        let inspection = Inspection { imports: vec!["wasi:cli/stdout@0.2.3".into()], exports: vec!["a".into()], largest_table: 7 };
+        let inspection = Inspection { imports: vec!["wasi:cli/stdout@0.2.3".into()], exports: vec!["a".into()], largest_table: 7, uses_async: false };
         Meta::new(Digest::of(b"component"), &inspection)
     }
 

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::fate::Fate;
 use super::head::Head;
 use super::timer::Interrupted;
-use crate::component::Component;
+use crate::component::{Component, Unit};
 use crate::guest::{DeadlinePassed, Guest};
 use crate::limiter::Hit;
 use crate::logs::Stream;
@@ -32,13 +32,13 @@ pub(crate) fn flatten<T>(result: Result<wasmtime::Result<T>, Interrupted>) -> wa
 /// A store with its fate: whoever drops it first says how it ended.
 pub(crate) struct Owned {
     store: Option<Store<Guest>>,
-    component: Arc<Component>,
+    unit: Arc<Unit>,
     fate: Fate,
 }
 
 impl Owned {
-    pub(crate) fn new(store: Store<Guest>, component: Arc<Component>, fate: Fate) -> Owned {
-        Owned { store: Some(store), component, fate }
+    pub(crate) fn new(store: Store<Guest>, unit: Arc<Unit>, fate: Fate) -> Owned {
+        Owned { store: Some(store), unit, fate }
     }
 
     pub(crate) fn store(&mut self) -> &mut Store<Guest> {
@@ -49,7 +49,7 @@ impl Owned {
     pub(crate) fn end(mut self, result: wasmtime::Result<()>, head: &Head, id: &RequestId) -> Option<Store<Guest>> {
         let mut store = self.store.take().expect("taken only here");
         let hit = store.data().limiter.hit();
-        let failure = conclude(&result, hit, head.answered(), self.component.limits.request_timeout)
+        let failure = conclude(&result, hit, head.answered(), self.unit.root.limits.request_timeout)
             .or_else(|| is_unfinished(&mut store).then_some(Failure::Unfinished));
         match failure {
             None => {
@@ -58,7 +58,7 @@ impl Owned {
             }
             Some(failure) => {
                 self.fate.dead();
-                report(&self.component, &failure, Some(id));
+                let failure = told(&self.unit, result.err().as_ref(), failure, Some(id));
                 head.answer(Err(failure));
                 None
             }
@@ -71,6 +71,20 @@ impl Drop for Owned {
         // Still there: the client went away and the task was ended. Its bodies must not look complete.
         if self.store.is_some() {
             self.fate.dead();
+        }
+    }
+}
+
+/// Tells a failure of a unit by the member in which it arose; how it is answered.
+pub(crate) fn told(unit: &Unit, error: Option<&wasmtime::Error>, failure: Failure, id: Option<&RequestId>) -> Failure {
+    match error.and_then(|error| unit.blamed(error)) {
+        None => {
+            report(&unit.root, &failure, id);
+            failure
+        }
+        Some(member) => {
+            report(member, &failure, id);
+            Failure::In(member.name.clone(), Box::new(failure))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a guest gave no answer, and what a client is told: the one place that maps guests' ends to HTTP statuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -55,6 +56,9 @@ pub(crate) enum Failure {
     /// Its task is gone.
     #[error("ended with its host's task")]
     Gone,
+    /// A component that it is linked to failed, in its own code.
+    #[error("failed in component {0}, which {1}")]
+    In(Arc<str>, Box<Failure>),
 }
 
 fn limit_message(hit: &Hit) -> String {
@@ -105,6 +109,7 @@ impl Failure {
     /// The status a client gets.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
+            Failure::In(_, failure) => failure.status(),
             Failure::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Failure::NoInstance | Failure::Limit(Hit::HostMemory) | Failure::Cut => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -114,6 +119,7 @@ impl Failure {
     /// How the request is counted.
     pub(crate) fn ended(&self) -> Ended {
         match self {
+            Failure::In(_, failure) => failure.ended(),
             Failure::Deadline(_) => Ended::Timeout,
             Failure::NoInstance => Ended::Refused,
             Failure::Limit(_) | Failure::Stack => Ended::Limit,
@@ -124,6 +130,7 @@ impl Failure {
     /// The reason of the event, where there is one: in one CamelCase word.
     pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
+            Failure::In(_, failure) => failure.event(),
             Failure::Deadline(_) => Some("DeadlineExceeded"),
             Failure::Limit(Hit::Memory(_)) => Some("MemoryLimit"),
             Failure::Limit(Hit::HostMemory) => Some("HostMemory"),
@@ -142,6 +149,7 @@ impl Failure {
     /// What the log says beyond the message: the backtrace (L43).
     pub(crate) fn detail(&self) -> Option<&str> {
         match self {
+            Failure::In(_, failure) => failure.detail(),
             Failure::Trap(detail) => Some(detail),
             _ => None,
         }

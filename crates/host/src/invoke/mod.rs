@@ -48,7 +48,7 @@ pub(crate) struct Entry {
     /// The component that answers.
     pub(crate) component: Arc<Component>,
     /// That one, and those that were composed with it.
-    pub(crate) unit: Unit,
+    pub(crate) unit: Arc<Unit>,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) pre: HandlerPre,
     pub(crate) reuse: Reuse,

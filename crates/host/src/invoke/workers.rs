@@ -16,13 +16,13 @@ use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::body::{GuestBody, Hold};
-use super::ending::{WorkloadEnded, report};
+use super::ending::{WorkloadEnded, report, told};
 use super::failure::Failure;
 use super::fate::Fate;
 use super::lease::{Lease, Leases};
 use super::timer::{Interrupted, before};
 use super::{Entry, Handler, Head, Job, call};
-use crate::component::Component;
+use crate::component::{Component, Unit};
 use crate::guest::{self, Guest};
 use crate::limiter::Hit;
 use crate::reuse::Bounds;
@@ -120,6 +120,7 @@ impl Workers {
         }
         entry.component.metrics.cold_starts.inc();
         let run = Run {
+            unit: entry.unit.clone(),
             component: entry.component.clone(),
             list: Arc::downgrade(&self.list),
             bounds: self.bounds,
@@ -149,6 +150,7 @@ fn again(component: &Component, mut job: Job, lease: Lease) -> Result<Job, Failu
 /// The inside of one worker.
 struct Run {
     component: Arc<Component>,
+    unit: Arc<Unit>,
     list: Weak<Mutex<Vec<Arc<Worker>>>>,
     bounds: Bounds,
     leases: Arc<Leases>,
@@ -184,7 +186,7 @@ impl Run {
         self.leave();
         if let Err((error, hit)) = result {
             let failure = Failure::of(&error, hit, self.component.limits.request_timeout);
-            report(&self.component, &failure, None);
+            let failure = told(&self.unit, Some(&error), failure, None);
             for (_, head) in owed.lock().expect("no panic while held").drain(..) {
                 head.answer(Err(failure.clone()));
             }

@@ -7,6 +7,7 @@ mod egress;
 mod harness;
 mod languages;
 mod limits;
+mod linking;
 mod logs;
 mod neighbours;
 mod requests;

@@ -1,0 +1,85 @@
+//! From components to units: fetching them, planning who gets what from whom, and composing those that run together (D4).
+//!
+//! `berth-link` decides; here is where bytes come from and where the work is done: reading and composing large components takes as long
+//! as many requests, and happens on the compiler's threads.
+
+use std::sync::Arc;
+
+use berth_link::{Composed, LinkPlan, Part, Role, Unit, World};
+use berth_model::digest::Digest;
+use berth_model::workload::{self, Workload};
+use berth_oci::Artifact;
+use bytes::Bytes;
+
+use super::{PrepareError, Preparer, provided};
+use crate::intake::check_header;
+
+/// A component of a workload, or its service, with its bytes.
+pub(super) struct Fetched {
+    pub(super) spec: workload::Component,
+    pub(super) role: Role,
+    pub(super) artifact: Artifact,
+}
+
+/// What is compiled for one unit.
+pub(super) struct Binary {
+    pub(super) digest: Digest,
+    pub(super) bytes: Bytes,
+    /// Of a composed one: where the members lie in it, by their seats.
+    pub(super) spans: Vec<(std::ops::Range<u64>, usize)>,
+}
+
+impl Preparer {
+    pub(super) async fn fetch(&self, spec: workload::Component, role: Role) -> Result<Fetched, PrepareError> {
+        match self.source.fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref()).await {
+            Ok(artifact) => Ok(Fetched { spec, role, artifact }),
+            Err(source) => Err(PrepareError::Fetch { component: spec.name, source }),
+        }
+    }
+
+    /// Who is linked to whom. A component alone needs no plan: what it lacks is found when it is compiled.
+    pub(super) async fn plan(&self, workload: &Workload, fetched: &[Fetched]) -> Result<Arc<LinkPlan>, PrepareError> {
+        if let [only] = fetched
+            && only.spec.links.is_empty()
+        {
+            return Ok(Arc::new(LinkPlan { units: vec![Unit { root: 0, members: vec![0] }], links: Vec::new(), entry: None }));
+        }
+        let mut worlds = Vec::with_capacity(fetched.len());
+        for part in fetched {
+            let bytes = part.artifact.bytes.clone();
+            let read = self.compiler.run(move || check_header(&bytes).map(|()| World::read(&bytes))).await;
+            let read = read.map_err(|error| PrepareError::of_compile(error, &part.spec))?;
+            let intake = |source| PrepareError::Intake { component: part.spec.name.clone(), image: part.spec.image.to_string(), source };
+            let world = read.map_err(intake)?;
+            worlds.push(world.map_err(|source| PrepareError::Unreadable { component: part.spec.name.clone(), source })?);
+        }
+        let parts: Vec<Part<'_>> = fetched
+            .iter()
+            .zip(&worlds)
+            .map(|(part, world)| Part { name: &part.spec.name, world, links: &part.spec.links, role: part.role })
+            .collect();
+        let entry = workload.http.as_ref().and_then(|http| http.component.as_deref());
+        let plan = berth_link::plan(&parts, entry, workload.http.is_some(), &provided).map_err(|error| PrepareError::Linking(Box::new(error)))?;
+        Ok(Arc::new(plan))
+    }
+
+    /// What is compiled for `unit`: the component as it is, or one made of all its members.
+    pub(super) async fn binary(&self, plan: &Arc<LinkPlan>, unit: &Unit, fetched: &[Fetched]) -> Result<Binary, PrepareError> {
+        let root = &fetched[unit.root];
+        if unit.members.len() == 1 {
+            let Artifact { digest, bytes, .. } = &root.artifact;
+            return Ok(Binary { digest: digest.clone(), bytes: bytes.clone(), spans: Vec::new() });
+        }
+        let parts: Vec<Bytes> = fetched.iter().map(|part| part.artifact.bytes.clone()).collect();
+        let (plan, whole) = (plan.clone(), unit.clone());
+        let composed = self.compiler.run(move || {
+            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+            let Composed { bytes, spans } = berth_link::compose(&plan, &whole, &parts)?;
+            Ok((Digest::of(&bytes), Bytes::from(bytes), spans))
+        });
+        let composed = composed.await.map_err(|error| PrepareError::of_compile(error, &root.spec))?;
+        let (digest, bytes, spans) = composed.map_err(|source| PrepareError::Compose { component: root.spec.name.clone(), source })?;
+        let seat = |part: usize| unit.members.iter().position(|member| *member == part).unwrap_or(0);
+        Ok(Binary { digest, bytes, spans: spans.into_iter().map(|(span, part)| (span, seat(part))).collect() })
+    }
+}
