@@ -191,12 +191,8 @@ fn has_async(ty: &ComponentType<'_>) -> bool {
     match ty {
         ComponentType::Func(func) => func.async_,
         ComponentType::Defined(ComponentDefinedType::Stream(_) | ComponentDefinedType::Future(_)) => true,
-        ComponentType::Instance(parts) => {
-            parts.iter().any(|part| matches!(part, InstanceTypeDeclaration::Type(ty) if has_async(ty)))
-        }
-        ComponentType::Component(parts) => {
-            parts.iter().any(|part| matches!(part, ComponentTypeDeclaration::Type(ty) if has_async(ty)))
-        }
+        ComponentType::Instance(parts) => parts.iter().any(|part| matches!(part, InstanceTypeDeclaration::Type(ty) if has_async(ty))),
+        ComponentType::Component(parts) => parts.iter().any(|part| matches!(part, ComponentTypeDeclaration::Type(ty) if has_async(ty))),
         _ => false,
     }
 }

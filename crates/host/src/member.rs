@@ -52,7 +52,7 @@ impl Seat {
 
     /// The name under which the member imports an interface that carries authority.
     pub(crate) fn import(self, interface: &str) -> String {
-        if self == Seat::ROOT { interface.to_owned() } else { format!("m{}-{interface}", self.0) }
+        berth_link::renamed(self.0, interface)
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn link_p3(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Resul
 }
 
 /// Most members of a unit.
-pub(crate) const MAX_MEMBERS: usize = 32;
+pub(crate) const MAX_MEMBERS: usize = berth_link::MAX_MEMBERS;
 
 /// Views of a guest as some functions of the engine want them: plain functions, one for each seat.
 macro_rules! per_seat {

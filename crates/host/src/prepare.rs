@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use berth_link::{ComposeError, LinkError, LinkPlan, ReadError, Role};
 use berth_model::interface::InterfaceName;
-use berth_model::workload::{self, Workload};
 use berth_model::limits::Effective;
+use berth_model::workload::{self, Workload};
 use berth_oci::{FetchError, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,12 @@ pub(crate) enum PrepareError {
     Unreadable { component: String, source: ReadError },
     #[error(transparent)]
     Linking(Box<LinkError>),
+    #[error("component {component} imports {import} of {provider}, which would be {way}: this host composes components only; {advice}")]
+    WayNotServed { component: String, import: String, provider: String, way: &'static str, advice: &'static str },
+    #[error(
+        "component {component} is composed into {root} and imports {import}: sockets of WASI 0.3 are only for a component that answers HTTP itself; use those of WASI 0.2, as Rust's standard library does, or call it over HTTP"
+    )]
+    MemberSockets { component: String, root: String, import: String },
     #[error("component {component} can't be composed with those that it is linked to: {source}")]
     Compose { component: String, source: ComposeError },
     #[error(
@@ -139,7 +145,7 @@ impl PrepareError {
             PrepareError::Linking(error) => error.reason(),
             PrepareError::NoHttpExport { .. } => "NoHttpExport",
             PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
-            PrepareError::Unsupported(_) => "Unsupported",
+            PrepareError::Unsupported(_) | PrepareError::WayNotServed { .. } | PrepareError::MemberSockets { .. } => "Unsupported",
         }
     }
 }
@@ -191,7 +197,13 @@ impl Preparer {
         Ok(Prepared { http, components })
     }
 
-    async fn link(&self, whole: &Whole<'_>, fetched: &[Fetched], plan: &Arc<LinkPlan>, unit: &berth_link::Unit) -> Result<Linked, PrepareError> {
+    async fn link(
+        &self,
+        whole: &Whole<'_>,
+        fetched: &[Fetched],
+        plan: &Arc<LinkPlan>,
+        unit: &berth_link::Unit,
+    ) -> Result<Linked, PrepareError> {
         let spec = &fetched[unit.root].spec;
         let binary = self.binary(plan, unit, fetched).await?;
         // What a unit of several lacks, its plan would have said.

@@ -69,7 +69,8 @@ mod tests {
     use super::*;
 
     fn meta() -> Meta {
-        let inspection = Inspection { imports: vec!["wasi:cli/stdout@0.2.3".into()], exports: vec!["a".into()], largest_table: 7, uses_async: false };
+        let inspection =
+            Inspection { imports: vec!["wasi:cli/stdout@0.2.3".into()], exports: vec!["a".into()], largest_table: 7, uses_async: false };
         Meta::new(Digest::of(b"component"), &inspection)
     }
 

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use berth_link::{Composed, LinkPlan, Part, Role, Unit, World};
+use berth_link::{Composed, LinkPlan, Part, Role, Unit, Way, World};
 use berth_model::digest::Digest;
+use berth_model::interface::InterfaceName;
 use berth_model::workload::{self, Workload};
 use berth_oci::Artifact;
 use bytes::Bytes;
@@ -19,6 +20,35 @@ pub(super) struct Fetched {
     pub(super) spec: workload::Component,
     pub(super) role: Role,
     pub(super) artifact: Artifact,
+}
+
+/// Of the ways that a plan knows, this host goes one.
+fn refuse_ways(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
+    let Some(link) = plan.links.iter().find(|link| link.way != Way::Fused) else { return Ok(()) };
+    Err(PrepareError::WayNotServed {
+        component: parts[link.importer].name.to_owned(),
+        import: link.import.clone(),
+        provider: parts[link.exporter].name.to_owned(),
+        way: link.way.word(),
+        advice: match link.way {
+            Way::Bridged => "say `fuse: true` in its `links`, which two components of WASI 0.3 can do",
+            Way::Fused | Way::Copied => "let a component export it, not the service",
+        },
+    })
+}
+
+/// Sockets of WASI 0.3 are made by functions of the interface that has their types, so that a member's can't be told from another's.
+fn refuse_sockets(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
+    for unit in &plan.units {
+        for part in unit.members.iter().skip(1).map(|member| &parts[*member]) {
+            let makes_sockets = |import: &&str| import.parse().is_ok_and(|name: InterfaceName| name.is("wasi", "sockets", "types"));
+            if let Some(import) = part.world.imports().find(makes_sockets) {
+                let (component, root) = (part.name.to_owned(), parts[unit.root].name.to_owned());
+                return Err(PrepareError::MemberSockets { component, root, import: import.to_owned() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is compiled for one unit.
@@ -59,7 +89,10 @@ impl Preparer {
             .map(|(part, world)| Part { name: &part.spec.name, world, links: &part.spec.links, role: part.role })
             .collect();
         let entry = workload.http.as_ref().and_then(|http| http.component.as_deref());
-        let plan = berth_link::plan(&parts, entry, workload.http.is_some(), &provided).map_err(|error| PrepareError::Linking(Box::new(error)))?;
+        let plan =
+            berth_link::plan(&parts, entry, workload.http.is_some(), &provided).map_err(|error| PrepareError::Linking(Box::new(error)))?;
+        refuse_ways(&plan, &parts)?;
+        refuse_sockets(&plan, &parts)?;
         Ok(Arc::new(plan))
     }
 

@@ -41,7 +41,7 @@ async fn a_file_that_is_no_http_component_is_refused_by_what_it_is() {
     assert!(reason == "NoHttpExport" && message.contains("wasi:cli/run"), "{message}");
     let (reason, message) = refused(&bench, &berth_testkit::guests::path("p2-missing-import")).await;
     assert!(reason == "MissingImport" && message.contains("acme:widgets/store@1.2.0"), "{message}");
-    assert!(message.contains("wasi:http") && message.contains("doesn't link the components of a workload"), "{message}");
+    assert!(message.contains("wasi:http") && message.contains("add a component that exports it"), "{message}");
 }
 
 #[tokio::test]
