@@ -23,13 +23,13 @@ use crate::metrics::{Gauge, WorkloadMetrics};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     /// All slots are taken and the queue is full.
-    #[error("too many requests: all {in_flight} slots are taken and {queued} requests wait")]
+    #[error("too many requests: all {in_flight} slots are taken (limits.maxInFlight) and {queued} requests wait (limits.maxQueued)")]
     QueueFull { in_flight: u32, queued: u32 },
     /// It waited as long as it may.
-    #[error("too many requests: no slot came free in {} ms", .0.as_millis())]
+    #[error("too many requests: no slot came free in {} ms (limits.queueTimeout)", .0.as_millis())]
     Waited(Duration),
     /// The host had no slot that this workload may take, as long as the request might wait.
-    #[error("the host is full: all its slots are taken")]
+    #[error("the host is full: its slots are taken (slots)")]
     HostFull,
     /// The workload stops.
     #[error("the workload is stopping")]
@@ -143,7 +143,7 @@ impl Admission {
 
     /// Waits for one of the host's slots, with what is left of the time in the queue.
     async fn wait_for_host(&self, place: Option<Place<'_>>) -> Result<(Held, HostSlot), Refused> {
-        let place = place.or_else(|| self.place()).ok_or(Refused::HostFull)?;
+        let place = place.or_else(|| self.place()).ok_or_else(|| self.host_full())?;
         let wait = async {
             let _turn = self.turn.acquire().await.map_err(|_| Refused::Stopping)?;
             Ok(self.host.wait(|| self.take_host()).await)
@@ -151,8 +151,13 @@ impl Admission {
         match tokio::time::timeout_at(place.until, wait).await {
             Ok(Ok(_)) if self.slots.is_closed() => Err(Refused::Stopping),
             Ok(taken) => taken,
-            Err(_) => Err(Refused::HostFull),
+            Err(_) => Err(self.host_full()),
         }
+    }
+
+    fn host_full(&self) -> Refused {
+        self.host.refused.inc();
+        Refused::HostFull
     }
 
     fn take_host(&self) -> Option<(Held, HostSlot)> {

@@ -18,10 +18,11 @@ use std::hash::{Hash, Hasher};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
 
 use berth_model::digest::Digest;
-use berth_oci::{CacheError, Folder, touch};
+use berth_oci::{CacheError, Folder, Prune, Verified, touch};
 use tracing::warn;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -55,7 +56,7 @@ impl CodeSettings {
 pub struct CodeEntry {
     /// The file's name.
     pub name: String,
-    /// The component it was made from; none where the entry isn't authentic.
+    /// The component it was made from; none where the entry isn't authentic, or can't be read.
     pub component: Option<Digest>,
     /// Its size.
     pub bytes: u64,
@@ -63,18 +64,7 @@ pub struct CodeEntry {
     pub last_used: SystemTime,
 }
 
-/// What to remove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodePrune {
-    /// Everything.
-    All,
-    /// What was used longest ago, until so many bytes are left.
-    ToBytes(u64),
-    /// What wasn't used for so long.
-    UnusedFor(Duration),
-}
-
-/// What was removed or found to be good: entries, and their bytes.
+/// What there is or was removed: entries, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CodeSum {
     /// Entries.
@@ -95,7 +85,7 @@ impl CodeSum {
 pub struct CodeCache {
     settings: CodeSettings,
     entries: Folder,
-    key: Key,
+    key: RwLock<Arc<Key>>,
 }
 
 /// What looking for an entry gave.
@@ -116,7 +106,7 @@ impl CodeCache {
     pub fn open(settings: CodeSettings) -> Result<CodeCache, CacheError> {
         let entries = Folder::open(settings.folder.join("entries"))?;
         let key = Key::open(&settings.folder)?;
-        let cache = CodeCache { settings, entries, key };
+        let cache = CodeCache { settings, entries, key: RwLock::new(Arc::new(key)) };
         cache.shrink(cache.settings.max_bytes)?;
         Ok(cache)
     }
@@ -140,22 +130,51 @@ impl CodeCache {
                 touch(&file);
                 Ok(Found::Code(code, meta.inspection()))
             }
-            Err(error) => {
-                warn!(%component, entry = name, error = format!("{error:#}"), "an entry in the cache of compiled code can't be loaded: it is removed, and made anew");
-                self.entries.discard(&name);
-                Ok(Found::Foreign)
-            }
+            // Want of memory or of open files says nothing of the entry.
+            Err(error) => match refused(&error) {
+                Some(source) => Err(CacheError::at("mapping", &self.entries.path_of(&name))(source)),
+                None => {
+                    warn!(%component, entry = name, error = format!("{error:#}"), "an entry in the cache of compiled code can't be loaded: it is removed, and made anew");
+                    self.entries.discard(&name);
+                    Ok(Found::Foreign)
+                }
+            },
         }
+    }
+
+    /// Notes that the code of a component is in use, if it is here: what runs isn't what goes first.
+    pub(crate) fn touch(&self, component: &Digest, engine: &Engine) {
+        // One that can't be opened only looks older than it is.
+        if let Ok(Some(file)) = self.entries.open_file(&name(component, engine)) {
+            touch(&file);
+        }
+    }
+
+    fn key(&self) -> Arc<Key> {
+        self.key.read().expect("no panic while held").clone()
+    }
+
+    /// The key as it is on disk: another, if somebody removed the folder or the file since.
+    fn current_key(&self) -> Result<Arc<Key>, CacheError> {
+        if !Key::is_there(&self.settings.folder) {
+            *self.key.write().expect("no panic while held") = Arc::new(Key::open(&self.settings.folder)?);
+        }
+        Ok(self.key())
     }
 
     /// Keeps the code of a component. Whether there was room.
     pub(crate) fn store(&self, component: &Digest, engine: &Engine, code: Vec<u8>, inspection: &Inspection) -> Result<bool, CacheError> {
         let name = name(component, engine);
-        let sealed = entry::seal(code, &Meta::new(component.clone(), inspection), &name, &self.key);
+        let sealed = entry::seal(code, &Meta::new(component.clone(), inspection), &name, &*self.current_key()?);
         let bytes = sealed.len() as u64;
         let Some(room) = self.settings.max_bytes.checked_sub(bytes) else { return Ok(false) };
-        self.shrink(room)?;
+        // What is just being read or written by others isn't removed, and leaves less room than there should be.
+        if self.shrink(room)?.0 > room {
+            return Ok(false);
+        }
         self.entries.write(&name, &sealed)?;
+        // Others may have written at the same time.
+        self.shrink(self.settings.max_bytes)?;
         Ok(true)
     }
 
@@ -169,7 +188,7 @@ impl CodeCache {
             return Ok(None);
         }
         let content = read(file).map_err(failed())?;
-        Ok(content.and_then(|content| entry::open(&content, name, &self.key)))
+        Ok(content.and_then(|content| entry::open(&content, name, &self.key())))
     }
 
     /// What is in the cache, the most recently used first. Every entry is read whole.
@@ -179,9 +198,12 @@ impl CodeCache {
     pub fn entries(&self) -> Result<Vec<CodeEntry>, CacheError> {
         let mut entries = Vec::new();
         for listed in self.entries.list()?.into_iter().filter(|file| !file.part) {
-            // Not there: it was removed meanwhile.
-            let Some(file) = self.entries.open_file(&listed.name)? else { continue };
-            let component = self.authentic(&listed.name, &file)?.map(|meta| meta.component);
+            // None: it was removed meanwhile.
+            let component = match self.look_at(&listed.name) {
+                Ok(None) => continue,
+                Ok(Some(meta)) => meta.map(|meta| meta.component),
+                Err(_unreadable) => None,
+            };
             entries.push(CodeEntry { name: listed.name, component, bytes: listed.bytes, last_used: listed.used });
         }
         entries.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.name.cmp(&b.name)));
@@ -202,11 +224,11 @@ impl CodeCache {
     ///
     /// # Errors
     /// If the folder can't be read or written.
-    pub fn prune(&self, prune: CodePrune) -> Result<CodeSum, CacheError> {
+    pub fn prune(&self, prune: Prune) -> Result<CodeSum, CacheError> {
         match prune {
-            CodePrune::All => self.shrink(0),
-            CodePrune::ToBytes(bytes) => self.shrink(bytes),
-            CodePrune::UnusedFor(age) => {
+            Prune::All => self.shrink(0).map(|(_, removed)| removed),
+            Prune::ToBytes(bytes) => self.shrink(bytes).map(|(_, removed)| removed),
+            Prune::UnusedFor(age) => {
                 let Some(oldest) = SystemTime::now().checked_sub(age) else { return Ok(CodeSum::default()) };
                 let mut removed = CodeSum::default();
                 for file in self.entries.list()?.iter().filter(|file| !file.part && file.used < oldest) {
@@ -219,26 +241,29 @@ impl CodeCache {
         }
     }
 
-    /// Checks every entry, and removes those that aren't authentic: the good ones, and the names of the others.
+    /// Checks every entry, and removes those that aren't authentic. One that can't be read is noted, and doesn't end it.
     ///
     /// # Errors
-    /// If the folder can't be read or written.
-    pub fn verify(&self) -> Result<(CodeSum, Vec<String>), CacheError> {
-        let (mut good, mut removed) = (CodeSum::default(), Vec::new());
-        for entry in self.entries()? {
-            if entry.component.is_some() {
-                good.add(entry.bytes);
-            } else {
-                self.entries.discard(&entry.name);
-                removed.push(entry.name);
+    /// If the folder can't be listed.
+    pub fn verify(&self) -> Result<Verified, CacheError> {
+        let mut verified = Verified::default();
+        for listed in self.entries.list()?.into_iter().filter(|file| !file.part) {
+            let checked = self.look_at(&listed.name).map(|found| found.map(|meta| meta.is_some()));
+            if verified.add(&listed.name, listed.bytes, checked) {
+                self.entries.discard(&listed.name);
             }
         }
-        removed.sort();
-        Ok((good, removed))
+        Ok(verified.sorted())
     }
 
-    /// Removes what was used longest ago until at most so many bytes are left.
-    fn shrink(&self, max_bytes: u64) -> Result<CodeSum, CacheError> {
+    /// What an entry says of itself, if it is authentic; none if it isn't there any more.
+    fn look_at(&self, name: &str) -> Result<Option<Option<Meta>>, CacheError> {
+        let Some(file) = self.entries.open_file(name)? else { return Ok(None) };
+        self.authentic(name, &file).map(Some)
+    }
+
+    /// Removes what was used longest ago until at most so many bytes are left: how many are, and what was removed.
+    fn shrink(&self, max_bytes: u64) -> Result<(u64, CodeSum), CacheError> {
         let mut files = self.entries.list()?;
         let mut left: u64 = files.iter().map(|file| file.bytes).sum();
         let mut removed = CodeSum::default();
@@ -253,8 +278,16 @@ impl CodeCache {
                 removed.add(file.bytes);
             }
         }
-        Ok(removed)
+        Ok((left, removed))
     }
+}
+
+/// What the system refused, if that is why code couldn't be loaded. What is wrong with the code itself is said in words alone.
+pub(crate) fn refused(error: &wasmtime::Error) -> Option<std::io::Error> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => Some(io.raw_os_error().map_or_else(|| std::io::Error::other(io.to_string()), std::io::Error::from_raw_os_error)),
+        None => cause.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno)),
+    })
 }
 
 /// What an entry is called: what it was made of, what made it, and for which processor.

@@ -6,6 +6,7 @@
 //! once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use berth_model::digest::Digest;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 use wasmtime::Engine;
@@ -45,8 +47,29 @@ pub(crate) enum CompileError {
     MissingImport(Vec<String>),
     #[error("a table of {elements} elements is larger than the host's largest of {largest}")]
     TableTooLarge { elements: u64, largest: u32 },
+    #[error("the host is compiling as many components as it may, and {0} more wait for it (compile-queue)")]
+    QueueFull(usize),
     #[error("{0}")]
     Failed(String),
+}
+
+/// How much is compiled at once, and how much may wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CompileBounds {
+    /// Components compiled at once.
+    pub(crate) threads: usize,
+    /// Components that wait for one of these threads, each with its bytes in memory.
+    pub(crate) queue: usize,
+}
+
+/// What is compiled at the moment, of how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CompileLoad {
+    pub(crate) bounds: CompileBounds,
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    /// Components that found the queue full.
+    pub(crate) refused: u64,
 }
 
 /// Components whose code is loaded from disk at once. Loading reads and hashes: some milliseconds for the largest.
@@ -54,16 +77,23 @@ const LOADS: usize = 4;
 
 type Compiling = Shared<BoxFuture<'static, Result<Arc<Compiled>, CompileError>>>;
 
+/// How often the code of what is in use is noted as used: well within the days after which unused code may be removed.
+const TOUCH_EVERY: Duration = Duration::from_secs(3600);
+
 /// Compiles components and remembers those in use.
 pub(crate) struct Compiler {
     pool: Arc<Pool>,
+    /// Ends the noting of what is in use.
+    over: DropGuard,
     /// The compiles, which go on when nobody waits for them any more: another may ask, and a compile can't be stopped.
     tasks: TaskTracker,
 }
 
 /// What a compile shares with others.
 struct Pool {
+    bounds: CompileBounds,
     slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
     loads: Arc<Semaphore>,
     code: Option<Arc<CodeCache>>,
     /// In use: kept by the workloads that run them.
@@ -95,11 +125,29 @@ struct Job {
 }
 
 impl Compiler {
-    pub(crate) fn new(threads: usize, code: Option<Arc<CodeCache>>, metrics: Arc<HostMetrics>) -> Compiler {
-        let slots = Arc::new(Semaphore::new(threads.max(1)));
-        let loads = Arc::new(Semaphore::new(LOADS));
-        let pool = Pool { slots, loads, code, known: Mutex::default(), running: Mutex::default(), metrics };
-        Compiler { pool: Arc::new(pool), tasks: TaskTracker::new() }
+    pub(crate) fn new(bounds: CompileBounds, code: Option<Arc<CodeCache>>, metrics: Arc<HostMetrics>) -> Compiler {
+        let bounds = CompileBounds { threads: bounds.threads.max(1), ..bounds };
+        let slots = Arc::new(Semaphore::new(bounds.threads));
+        let (loads, waiting) = (Arc::new(Semaphore::new(LOADS)), AtomicUsize::new(0));
+        let pool = Pool { bounds, slots, waiting, loads, code, known: Mutex::default(), running: Mutex::default(), metrics };
+        let (pool, tasks, over) = (Arc::new(pool), TaskTracker::new(), CancellationToken::new());
+        if pool.code.is_some() {
+            tasks.spawn(over.clone().run_until_cancelled_owned(Pool::keep_touching(pool.clone())));
+        }
+        Compiler { pool, over: over.drop_guard(), tasks }
+    }
+
+    /// Takes the locks of what is known and what is being compiled, as long as the result lives.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        (self.pool.known.lock().expect("no panic while held"), self.pool.running.lock().expect("no panic while held"))
+    }
+
+    /// How much is being compiled, and waits for it.
+    pub(crate) fn load(&self) -> CompileLoad {
+        let Pool { bounds, slots, waiting, metrics, .. } = &*self.pool;
+        let running = bounds.threads.saturating_sub(slots.available_permits());
+        CompileLoad { bounds: *bounds, running, waiting: waiting.load(Ordering::Relaxed), refused: metrics.compiles_refused.get() }
     }
 
     /// The compiled form of `bytes`, and whether it was known. What asks for more than the host provides isn't compiled. Who asks for
@@ -143,6 +191,7 @@ impl Compiler {
 
     /// Waits until nothing is being compiled or kept, for `most` at most.
     pub(crate) async fn settled(&self, most: Duration) {
+        self.over.token().cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(most, self.tasks.wait()).await;
     }
@@ -161,18 +210,38 @@ impl Compiler {
             pool.running.lock().expect("no panic while held").remove(&digest);
             result
         });
-        task.map(|ended| ended.unwrap_or_else(|_| Err(CompileError::Failed("the host is stopping".into())))).boxed().shared()
+        task.map(|ended| ended.unwrap_or_else(|_| Err(CompileError::stopping()))).boxed().shared()
     }
 }
 
 impl Pool {
+    /// Notes from time to time what is in use.
+    async fn keep_touching(self: Arc<Pool>) {
+        loop {
+            tokio::time::sleep(TOUCH_EVERY).await;
+            self.touch_used().await;
+        }
+    }
+
+    async fn touch_used(&self) {
+        let Some(code) = self.code.clone() else { return };
+        let used: Vec<(Digest, Engine)> = {
+            let known = self.known.lock().expect("no panic while held");
+            let engine = |compiled: Arc<Compiled>| compiled.component.engine().clone();
+            known.iter().filter_map(|(digest, compiled)| Some((digest.clone(), engine(compiled.upgrade()?)))).collect()
+        };
+        // The runtime may be shutting down.
+        let _ = tokio::task::spawn_blocking(move || used.iter().for_each(|(digest, engine)| code.touch(digest, engine))).await;
+    }
+
     async fn run(&self, job: Job, tasks: &TaskTracker) -> Result<Arc<Compiled>, CompileError> {
         if job.code.is_some()
             && let Some(loaded) = on_pool(&self.loads, job.clone(), Job::load).await?
         {
             return Ok(Arc::new(loaded?));
         }
-        let compiled = Arc::new(on_pool(&self.slots, job.clone(), Job::compile).await??);
+        let slot = self.slot().await?;
+        let compiled = Arc::new(within(slot, job.clone(), Job::compile).await??);
         self.metrics.compiled(compiled.took);
         if job.code.is_some() {
             // Nobody waits for the disk.
@@ -180,6 +249,40 @@ impl Pool {
             tasks.spawn(async move { on_pool(&loads, job, move |job| job.keep(&kept)).await });
         }
         Ok(compiled)
+    }
+
+    /// The right to compile, at once or from the queue; an error where that is full: a start that failed is tried again.
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, CompileError> {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return Ok(slot);
+        }
+        let Some(_place) = Place::take(&self.waiting, self.bounds.queue) else {
+            self.metrics.compiles_refused.inc();
+            return Err(CompileError::QueueFull(self.bounds.queue));
+        };
+        self.slots.clone().acquire_owned().await.map_err(|_closed| CompileError::stopping())
+    }
+}
+
+impl CompileError {
+    fn stopping() -> CompileError {
+        CompileError::Failed("the host is stopping".into())
+    }
+}
+
+/// A place in a queue, given back when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(taken: &'a AtomicUsize, most: usize) -> Option<Place<'a>> {
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < most).then(|| taken + 1)).ok()?;
+        Some(Place(taken))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -189,8 +292,16 @@ async fn on_pool<J: Send + 'static, T: Send + 'static>(
     job: J,
     part: impl FnOnce(J) -> T + Send + 'static,
 ) -> Result<T, CompileError> {
-    let stopping = |_| CompileError::Failed("the host is stopping".into());
-    let slot = slots.clone().acquire_owned().await.map_err(stopping)?;
+    let slot = slots.clone().acquire_owned().await.map_err(|_closed| CompileError::stopping())?;
+    within(slot, job, part).await
+}
+
+/// The same within a slot that is taken.
+async fn within<J: Send + 'static, T: Send + 'static>(
+    slot: OwnedSemaphorePermit,
+    job: J,
+    part: impl FnOnce(J) -> T + Send + 'static,
+) -> Result<T, CompileError> {
     let done = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         part(job)
@@ -271,173 +382,4 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::code::{CodePrune, CodeSettings};
-    use crate::config::HostConfig;
-
-    /// A component that does nothing, one of many.
-    fn component(number: u8) -> (Digest, Bytes) {
-        // A custom section of one name, `n`, and one byte.
-        let bytes = [b"\0asm\x0d\0\x01\0".as_slice(), &[0, 3, 1, b'n', number]].concat();
-        (Digest::of(&bytes), bytes.into())
-    }
-
-    fn engines() -> Engines {
-        Engines::new(&HostConfig { slots: 1, ..HostConfig::default() }, Arc::default()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn l19_no_more_compiles_run_at_once_than_configured_and_that_many_do() {
-        static RUNNING: AtomicUsize = AtomicUsize::new(0);
-        static MOST: AtomicUsize = AtomicUsize::new(0);
-        static PAIR: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(2));
-        /// Asked by each job while it has its slot.
-        fn count(_: &Inspection) -> Vec<String> {
-            MOST.fetch_max(RUNNING.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // Goes on when two are here.
-            PAIR.wait();
-            RUNNING.fetch_sub(1, Ordering::SeqCst);
-            Vec::new()
-        }
-        let (engines, compiler) = (engines(), Compiler::new(2, None, Arc::default()));
-        let provides = Provides { missing: count, largest_table: 0 };
-        let compiles = (0..12).map(|number| {
-            let (digest, bytes) = component(number);
-            let (engines, compiler) = (&engines, &compiler);
-            async move { compiler.compile(&digest, bytes, engines, provides).await.map(drop) }
-        });
-        let all = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(compiles)).await.unwrap();
-        assert!(all.iter().all(Result::is_ok), "{all:?}");
-        assert_eq!(MOST.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test]
-    async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_failed() {
-        let (engines, compiler) = (engines(), Compiler::new(2, None, Arc::default()));
-        let (digest, bytes) = component(0);
-        let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 });
-        let failed = compile(|_| vec!["a:b/c".into()]).await;
-        assert_eq!(failed.err(), Some(CompileError::MissingImport(vec!["a:b/c".into()])));
-        let (one, two) = tokio::join!(compile(|_| Vec::new()), compile(|_| Vec::new()));
-        let (one, two) = (one.unwrap(), two.unwrap());
-        assert!(Arc::ptr_eq(&one.0, &two.0) && one.1 != two.1);
-        assert!(compiler.pool.running.lock().unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn l19_a_compile_that_nobody_waits_for_any_more_is_still_the_only_one() {
-        static RUNS: AtomicUsize = AtomicUsize::new(0);
-        static PAIR: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(2));
-        fn count(_: &Inspection) -> Vec<String> {
-            RUNS.fetch_add(1, Ordering::SeqCst);
-            PAIR.wait();
-            Vec::new()
-        }
-        let (engines, compiler) = (engines(), Compiler::new(2, None, Arc::default()));
-        let (digest, bytes) = component(0);
-        let provides = Provides { missing: count, largest_table: 0 };
-        let mut given_up = Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides));
-        assert!(futures::poll!(given_up.as_mut()).is_pending());
-        drop(given_up);
-        let waits = compiler.compile(&digest, bytes, &engines, provides);
-        let go_on = tokio::task::spawn_blocking(|| PAIR.wait());
-        let (compiled, _) = tokio::join!(waits, go_on);
-        assert!(compiled.unwrap().1, "it joined the first");
-        assert_eq!(RUNS.load(Ordering::SeqCst), 1);
-    }
-
-    /// Compiles the first component with the code of `folder`: whether it came from disk.
-    async fn start(folder: &std::path::Path) -> bool {
-        let code = CodeCache::open(CodeSettings::in_folder(folder.into())).unwrap();
-        let (engines, compiler) = (engines(), Compiler::new(1, Some(Arc::new(code)), Arc::default()));
-        let (digest, bytes) = component(0);
-        let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
-        let from_disk = compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk;
-        compiler.settled(PATIENCE).await;
-        from_disk
-    }
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    fn only_entry(folder: &std::path::Path) -> std::path::PathBuf {
-        let mut entries = std::fs::read_dir(folder.join("entries")).unwrap();
-        let path = entries.next().unwrap().unwrap().path();
-        assert!(entries.next().is_none());
-        path
-    }
-
-    #[tokio::test]
-    async fn l36_a_component_is_compiled_once_for_all_starts() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(!start(folder.path()).await);
-        assert!(start(folder.path()).await);
-    }
-
-    #[tokio::test]
-    async fn l36_code_that_was_changed_or_made_elsewhere_is_made_anew_and_never_run() {
-        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        start(folder.path()).await;
-        let entry = only_entry(folder.path());
-        let good = std::fs::read(&entry).unwrap();
-        let mut changed = good.clone();
-        changed[good.len() / 2] ^= 1;
-        std::fs::write(&entry, changed).unwrap();
-        assert!(!start(folder.path()).await, "changed");
-        assert!(start(folder.path()).await, "and made anew");
-        std::fs::write(&entry, &good[..good.len() / 2]).unwrap();
-        assert!(!start(folder.path()).await, "cut");
-        start(elsewhere.path()).await;
-        std::fs::copy(only_entry(elsewhere.path()), &entry).unwrap();
-        assert!(!start(folder.path()).await, "another key's");
-        std::fs::remove_file(folder.path().join("key")).unwrap();
-        assert!(!start(folder.path()).await, "a key that is lost");
-        assert!(start(folder.path()).await);
-    }
-
-    #[tokio::test]
-    async fn a_full_or_failing_disk_costs_the_next_start_its_time_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = CodeSettings { max_bytes: 10, ..CodeSettings::in_folder(folder.path().into()) };
-        let metrics = Arc::new(HostMetrics::default());
-        let code = Arc::new(CodeCache::open(settings).unwrap());
-        let (engines, compiler) = (engines(), Compiler::new(1, Some(code.clone()), metrics.clone()));
-        let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
-        for number in 0..2 {
-            if number == 1 {
-                compiler.settled(PATIENCE).await;
-                std::fs::remove_dir_all(folder.path()).unwrap();
-            }
-            let (digest, bytes) = component(number);
-            assert!(!compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk);
-        }
-        compiler.settled(PATIENCE).await;
-        assert_eq!((metrics.code.unstored.get(), metrics.code.misses.get()), (2, 2));
-    }
-
-    #[test]
-    fn the_cache_is_listed_checked_bounded_and_emptied() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = CodeCache::open(CodeSettings::in_folder(folder.path().into())).unwrap();
-        let engines = engines();
-        let engine = &engines.get(Flavor::P2).unwrap().engine;
-        let inspection = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
-        for number in 0..3 {
-            assert!(cache.store(&component(number).0, engine, vec![0; 1000], &inspection).unwrap());
-        }
-        let entries = cache.entries().unwrap();
-        assert_eq!(entries.len(), 3);
-        assert!(entries.iter().all(|entry| entry.component.is_some()));
-        std::fs::write(folder.path().join("entries").join(&entries[0].name), b"nonsense").unwrap();
-        let (good, removed) = cache.verify().unwrap();
-        assert_eq!((good.entries, removed), (2, vec![entries[0].name.clone()]));
-        let left = cache.bytes().unwrap().bytes;
-        assert_eq!(cache.prune(CodePrune::ToBytes(left - 1)).unwrap().entries, 1);
-        assert_eq!(cache.prune(CodePrune::UnusedFor(Duration::from_secs(3600))).unwrap().entries, 0);
-        assert_eq!(cache.prune(CodePrune::All).unwrap().entries, 1);
-        assert_eq!(cache.bytes().unwrap().entries, 0);
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use berth_model::resource::Kind;
 use tokio::sync::Semaphore;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
+use crate::egress::permit::GuestConnections;
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
 use crate::metrics::{HostMetrics, WorkloadMetrics};
@@ -27,6 +28,8 @@ const TOLD_AT_ONCE: f64 = 20.0;
 /// What all components of a host share.
 pub(crate) struct Shared {
     pub(crate) memory: Arc<MemoryBudget>,
+    /// Sockets and connections of all guests.
+    pub(crate) connections: GuestConnections,
     pub(crate) metrics: Arc<HostMetrics>,
     pub(crate) events: Arc<dyn EventSink>,
     /// For outgoing TLS.
@@ -176,6 +179,7 @@ pub(crate) mod tests {
             pace: Arc::default(),
             host: Arc::new(Shared {
                 memory: Arc::new(MemoryBudget::new(1 << 30)),
+                connections: GuestConnections::new(100),
                 metrics,
                 events: Arc::new(Nowhere),
                 tls,

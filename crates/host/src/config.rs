@@ -28,12 +28,21 @@ pub struct HostConfig {
     pub limits: Effective,
     /// Requests in flight on the whole host, 1 to 10,000. Each may hold an instance.
     pub slots: u32,
+    /// Instances at once in each of the two engines, warm ones included, 1 to 100,000. None: twice the slots, since warm
+    /// instances live beside those in flight.
+    pub instances: Option<u32>,
     /// Linear memory of all instances together, bytes.
     pub memory_budget_bytes: u64,
+    /// Memory that instances which are gone may leave resident for those to come, bytes. None: a quarter of the memory budget.
+    pub keep_resident_bytes: Option<u64>,
+    /// Sockets and outgoing connections of all guests, 1 to 1,000,000. None: a quarter of the files that the process may open.
+    pub guest_connections: Option<usize>,
     /// Wasm stack per call, bytes: 64 KiB to 1 MiB.
     pub stack_bytes: usize,
     /// Components compiled at once, 1 or more.
     pub compile_threads: usize,
+    /// Components that may wait to be compiled, each with its bytes in memory; the start of one more fails and is tried again.
+    pub compile_queue: usize,
     /// How often a guest that computes is interrupted: its deadline is checked and others get their turn. What waits beside such a
     /// guest waits for a tick at most; an interruption costs some microseconds.
     pub tick: Duration,
@@ -78,10 +87,15 @@ impl Default for HostConfig {
             limits: Effective::default(),
             // Pooled instances reserve address space, 4 GiB and a guard each: 1,000 per engine are 8 TiB of the 128 there are.
             slots: 1000,
+            instances: None,
             memory_budget_bytes: default_memory_budget(),
+            keep_resident_bytes: None,
+            guest_connections: None,
             // Wasmtime's default, which Python's and JavaScript's components are built for.
             stack_bytes: 512 << 10,
             compile_threads: std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
+            // A component has some megabytes: a burst of this many takes a gigabyte or less.
+            compile_queue: 256,
             // A neighbour that computes delays others on its core by this at each step of their requests: with 10 ms they waited 20 to
             // 50 at the 99th percentile, with 1 ms as long as beside any program that computes.
             tick: Duration::from_millis(1),
@@ -91,6 +105,38 @@ impl Default for HostConfig {
             code: None,
             extra_ca: None,
         }
+    }
+}
+
+/// The part of the memory budget that instances which are gone may leave resident: one in this many.
+const KEEP_RESIDENT_PART: u64 = 4;
+/// The part of the process's open files that guests get: one in this many. The ingress and the host itself need the others.
+const GUESTS_PART: u64 = 4;
+/// The part that the ingress's connections get.
+const INGRESS_PART: u64 = 2;
+
+impl HostConfig {
+    /// Instances at once in each engine.
+    pub fn instances(&self) -> u32 {
+        self.instances.unwrap_or_else(|| self.slots.saturating_mul(2))
+    }
+
+    /// Memory that instances which are gone may leave resident, bytes.
+    pub fn keep_resident_bytes(&self) -> u64 {
+        self.keep_resident_bytes.unwrap_or(self.memory_budget_bytes / KEEP_RESIDENT_PART)
+    }
+
+    /// Sockets and outgoing connections of all guests, where the process may open `files`.
+    pub(crate) fn guest_connections(&self, files: u64) -> usize {
+        /// As many as one address has ports.
+        const MOST: u64 = 65_536;
+        self.guest_connections.unwrap_or_else(|| usize::try_from((files / GUESTS_PART).clamp(1, MOST)).unwrap_or(1))
+    }
+
+    /// Connections of the ingress, where the process may open `files`: those that are configured, as far as half of the files go. Past
+    /// that accepting would fail, where past this a client is answered.
+    pub(crate) fn max_connections(&self, files: u64) -> usize {
+        self.ingress.limits.max_connections.min(usize::try_from((files / INGRESS_PART).max(1)).unwrap_or(usize::MAX))
     }
 }
 
@@ -119,6 +165,15 @@ fn cgroup_memory(groups: &str, root: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_fit_the_files_that_the_process_may_open() {
+        let config = HostConfig::default();
+        assert_eq!((config.guest_connections(1024), config.max_connections(1024)), (256, 512));
+        assert_eq!((config.guest_connections(u64::MAX), config.max_connections(u64::MAX)), (65_536, 16_384));
+        assert_eq!((config.guest_connections(0), config.max_connections(0)), (1, 1));
+        assert_eq!(HostConfig { guest_connections: Some(7), ..config }.guest_connections(1024), 7);
+    }
 
     #[test]
     fn the_tightest_cgroup_around_the_process_bounds_the_memory_budget() {

@@ -1,5 +1,7 @@
 //! The host: its parts put together.
 
+mod bounds;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,14 +12,17 @@ use berth_model::event::EventSink;
 use berth_model::id::{HostId, WorkloadId};
 use berth_oci::Source;
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::sync::watch;
 
+pub use self::bounds::Bound;
 use crate::admission::HostSlots;
-use crate::compile::Compiler;
+use crate::compile::{CompileBounds, Compiler};
 use crate::component::Shared;
 use crate::config::HostConfig;
+use crate::egress::permit::GuestConnections;
 use crate::engine::Engines;
 use crate::ingress::Ingress;
 use crate::limiter::MemoryBudget;
@@ -40,7 +45,9 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The engine refuses its configuration.
-    #[error("the WebAssembly engine can't start: {0}")]
+    #[error(
+        "the WebAssembly engine can't start: {0}; instances reserve address space, so a machine that bounds it may need fewer of them (instances, slots)"
+    )]
     Engine(String),
     /// Certificates for outgoing TLS can't be read.
     #[error("certificates in {path} can't be read: {message}")]
@@ -72,7 +79,8 @@ impl Host {
     ///
     /// When the address is taken or not allowed, the engine can't be made, or a certificate file can't be read.
     pub fn start(config: HostConfig, source: Arc<dyn Source>, events: Arc<dyn EventSink>) -> Result<Arc<Host>, StartError> {
-        let config = Arc::new(config);
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let config = Arc::new(within_files(config, files));
         let pulse = Arc::new(Pulse::default());
         let engines = Engines::new(&config, pulse.clone()).map_err(|e| StartError::Engine(format!("{e:#}")))?;
         let metrics = Arc::new(HostMetrics::default());
@@ -80,6 +88,7 @@ impl Host {
         let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
         let shared = Arc::new(Shared {
             memory: Arc::new(MemoryBudget::new(config.memory_budget_bytes)),
+            connections: GuestConnections::new(config.guest_connections(files)),
             metrics: metrics.clone(),
             events,
             tls: client_tls(&config)?,
@@ -89,7 +98,7 @@ impl Host {
         let preparer = Preparer {
             config: config.clone(),
             engines,
-            compiler: Compiler::new(config.compile_threads, config.code.clone(), metrics.clone()),
+            compiler: Compiler::new(compile_bounds(&config), config.code.clone(), metrics.clone()),
             source,
             shared,
             slots: slots.clone(),
@@ -213,6 +222,20 @@ impl Drop for Host {
     }
 }
 
+/// As many connections as fit the files that the process may open.
+fn within_files(mut config: HostConfig, files: u64) -> HostConfig {
+    let (wanted, fits) = (config.ingress.limits.max_connections, config.max_connections(files));
+    if fits < wanted {
+        tracing::info!(wanted, fits, files, "fewer connections than configured (max-connections) fit the open files");
+    }
+    config.ingress.limits.max_connections = fits;
+    config
+}
+
+fn compile_bounds(config: &HostConfig) -> CompileBounds {
+    CompileBounds { threads: config.compile_threads, queue: config.compile_queue }
+}
+
 fn server_config(config: &HostConfig) -> ServerConfig {
     let mut server = ServerConfig::new(config.ingress.addr);
     if config.ingress.threads > 0 {
@@ -240,3 +263,6 @@ fn client_tls(config: &HostConfig) -> Result<Arc<rustls::ClientConfig>, StartErr
     let builder = builder.map_err(|e| StartError::Engine(e.to_string()))?;
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
+
+#[cfg(test)]
+mod tests;

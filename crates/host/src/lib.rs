@@ -34,8 +34,8 @@ mod supervisor;
 mod ticker;
 mod turn;
 
-pub use code::{CodeCache, CodeEntry, CodePrune, CodeSettings, CodeSum};
+pub use code::{CodeCache, CodeEntry, CodeSettings, CodeSum};
 pub use config::{HostConfig, IngressConfig};
-pub use host::{Host, StartError};
+pub use host::{Bound, Host, StartError};
 pub use metrics::WorkloadFigures;
 pub use status::{ComponentStatus, State, Status, WantedWorkload};

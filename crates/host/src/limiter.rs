@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use berth_model::limits::Effective;
 use wasmtime::ResourceLimiter;
 
-use crate::metrics::WorkloadMetrics;
+use crate::metrics::{Counter, WorkloadMetrics};
 
 /// Core instances of one component; componentized interpreters have some tens.
 pub(crate) const MAX_CORE_INSTANCES: u32 = 128;
@@ -19,11 +19,23 @@ pub(crate) const MAX_TABLES: u32 = 64;
 pub(crate) struct MemoryBudget {
     max_bytes: u64,
     used_bytes: AtomicU64,
+    /// Growths that were refused for want of it.
+    refused: Counter,
 }
 
 impl MemoryBudget {
     pub(crate) fn new(max_bytes: u64) -> MemoryBudget {
-        MemoryBudget { max_bytes, used_bytes: AtomicU64::new(0) }
+        MemoryBudget { max_bytes, used_bytes: AtomicU64::new(0), refused: Counter::default() }
+    }
+
+    /// All there is, bytes.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Growths that were refused for want of it.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.get()
     }
 
     /// Linear memory in use, bytes.
@@ -35,6 +47,7 @@ impl MemoryBudget {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.max_bytes {
             self.give_back(bytes);
+            self.refused.inc();
             return false;
         }
         true

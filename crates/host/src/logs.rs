@@ -117,6 +117,12 @@ impl LogBook {
         held.log.clone()
     }
 
+    /// Takes the lock of all workloads' logs, as long as the result lives.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.workloads.write().expect("no panic while held")
+    }
+
     fn log(&self, (namespace, workload): &Key) -> WorkloadLog {
         let ring = Ring { lines: VecDeque::new(), bucket: Bucket::full(self.lines_per_second), dropped: 0 };
         WorkloadLog {

@@ -248,7 +248,11 @@ pub(crate) struct CodeMetrics {
 pub(crate) struct HostMetrics {
     workloads: Mutex<BTreeMap<(String, String), Registered>>,
     pub(crate) instances_live: Gauge,
+    /// Requests that found no free instance.
+    pub(crate) no_instance: Counter,
     compiles: Counter,
+    /// Components that found the queue of compiles full.
+    pub(crate) compiles_refused: Counter,
     compile_time: Histogram,
     pub(crate) code: CodeMetrics,
     /// Requests for a domain that no workload serves.
@@ -285,6 +289,12 @@ impl HostMetrics {
 
     pub(crate) fn figures(&self) -> Vec<WorkloadFigures> {
         self.all().iter().map(|m| m.figures()).collect()
+    }
+
+    /// Takes the lock of all workloads' figures, as long as the result lives.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.workloads.lock().expect("no panic while held")
     }
 
     fn all(&self) -> Vec<Arc<WorkloadMetrics>> {

@@ -67,6 +67,8 @@ pub(crate) enum PrepareError {
         "component {component} needs WASI 0.3 ({import}), which this host does not run: start it without --no-wasi-p3, or build the component for WASI 0.2"
     )]
     P3Off { component: String, import: String },
+    #[error("component {component} isn't compiled yet: {message}")]
+    CompileQueueFull { component: String, message: String },
     #[error("component {component}: compiling failed: {message}")]
     Compile { component: String, message: String },
     #[error(
@@ -127,6 +129,7 @@ impl PrepareError {
             CompileError::P3Off(import) => PrepareError::P3Off { component, import },
             CompileError::MissingImport(imports) => PrepareError::MissingImport { component, imports },
             CompileError::TableTooLarge { elements, largest } => PrepareError::TableTooLarge { component, elements, largest },
+            CompileError::QueueFull(_) => PrepareError::CompileQueueFull { component, message: error.to_string() },
             CompileError::Failed(message) => PrepareError::Compile { component, message },
         }
     }
@@ -137,6 +140,7 @@ impl PrepareError {
             PrepareError::Fetch { .. } => "ImagePullFailed",
             PrepareError::Intake { .. } => "InvalidComponent",
             PrepareError::P3Off { .. } => "WasiP3Disabled",
+            PrepareError::CompileQueueFull { .. } => "CompileQueueFull",
             PrepareError::Compile { .. } => "CompileFailed",
             PrepareError::MissingImport { .. } => "MissingImport",
             PrepareError::TableTooLarge { .. } => "TableLimit",

@@ -175,6 +175,12 @@ impl Supervisor {
         all
     }
 
+    /// Takes the lock of all workloads, as long as the result lives.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkloadId, Item>> {
         self.items.lock().expect("no panic while held")
     }

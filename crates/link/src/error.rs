@@ -78,23 +78,8 @@ pub enum LinkError {
         why: &'static str,
     },
     /// A type can't be copied from one store to another.
-    #[error(
-        "component `{component}` imports `{import}` from `{provider}`, which runs by itself, so that values are copied between the two: {at} has `{found}`, and {what} can't be copied; hand over plain values there"
-    )]
-    CannotCopy {
-        /// Who imports.
-        component: String,
-        /// What.
-        import: String,
-        /// Who provides it.
-        provider: String,
-        /// Where in the interface: ``function `open`, result``.
-        at: String,
-        /// The type there, in WIT's words.
-        found: String,
-        /// What it is about it.
-        what: &'static str,
-    },
+    #[error(transparent)]
+    CannotCopy(Box<Uncopied>),
     /// A component that must be composed with others has a form that composition doesn't know.
     #[error(
         "component `{component}` has {kind}, `{name}`, among its imports and exports, so that it can't be linked with others; build it from a WIT world"
@@ -156,7 +141,7 @@ impl LinkError {
             LinkError::Missing(_) => "MissingImport",
             LinkError::Mismatch(_) => "ImportMismatch",
             LinkError::Cycle { .. } => "LinkCycle",
-            LinkError::CannotFuse { .. } | LinkError::CannotCopy { .. } | LinkError::Unfit { .. } => "UnlinkableImport",
+            LinkError::CannotFuse { .. } | LinkError::CannotCopy(_) | LinkError::Unfit { .. } => "UnlinkableImport",
             LinkError::TooManyMembers { .. } => "TooManyLinks",
             LinkError::NoEntry | LinkError::SeveralEntries { .. } | LinkError::BadEntry { .. } => "NoEntry",
             LinkError::Several(all) => all.first().map_or("InvalidLink", LinkError::reason),
@@ -208,6 +193,26 @@ impl fmt::Display for Missing {
             None => write!(f, "add a component that exports it, or build `{component}` without it"),
         }
     }
+}
+
+/// A type that can't be copied from one store to another.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "component `{component}` imports `{import}` from `{provider}`, which runs by itself, so that values are copied between the two: {at} has `{found}`, and {what} can't be copied; hand over plain values there"
+)]
+pub struct Uncopied {
+    /// Who imports.
+    pub component: String,
+    /// What.
+    pub import: String,
+    /// Who provides it.
+    pub provider: String,
+    /// Where in the interface: ``function `open`, result``.
+    pub at: String,
+    /// The type there, in WIT's words.
+    pub found: String,
+    /// What it is about it.
+    pub what: &'static str,
 }
 
 /// Two sides of a link whose types differ.

@@ -17,7 +17,7 @@ mod world;
 
 pub use authority::{carries_authority, renamed};
 pub use compose::{ComposeError, Composed, MAX_COMPOSED_BYTES, compose};
-pub use error::{LinkError, Mismatch, Missing, Near};
+pub use error::{LinkError, Mismatch, Missing, Near, Uncopied};
 pub use explain::{Explained, ExplainedLink, ExplainedUnit, HostImport};
 pub use plan::{Link, LinkPlan, MAX_MEMBERS, Part, Role, Unit, Way, plan};
 pub use world::{MAX_COMPONENT_BYTES, MAX_NAMES, MAX_TYPES, ReadError, World};

@@ -13,7 +13,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::caches::{Caches, CachesCollector};
+use crate::bounds::Bounds;
+use crate::caches::CachesCollector;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::server::{Body, Handler, respond, whole};
 use crate::system::ProcessFigures;
@@ -29,13 +30,14 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(host: &Host, caches: &Caches, lifecycle: Arc<Lifecycle>) -> Admin {
+    pub(crate) fn new(host: &Host, bounds: Bounds, lifecycle: Arc<Lifecycle>) -> Admin {
         let mut registry = Registry::default();
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("berth_build", "what runs here", Info::new(version));
         registry.register_collector(Box::new(ProcessCollector));
         host.register_metrics(&mut registry);
-        registry.register_collector(Box::new(CachesCollector(caches.clone())));
+        registry.register_collector(Box::new(CachesCollector(bounds.caches.clone())));
+        registry.register_collector(Box::new(bounds));
         Admin { registry, lifecycle }
     }
 

@@ -16,11 +16,15 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
+use crate::chain;
+
 /// Where the caches are, and how large they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachesConfig {
     /// The folder of both; `None`: `cache` in the data folder, and gone with it.
     pub dir: Option<PathBuf>,
+    /// Whether it must be that folder, because a person named it; else the one in the data folder serves where it can't be used.
+    pub required: bool,
     /// The most that images take, bytes. Default 4 GiB.
     pub image_bytes: u64,
     /// The most that compiled code takes, bytes. Default 8 GiB.
@@ -30,7 +34,7 @@ pub struct CachesConfig {
 impl Default for CachesConfig {
     fn default() -> CachesConfig {
         let (images, code) = (CacheSettings::in_folder(PathBuf::new()), CodeSettings::in_folder(PathBuf::new()));
-        CachesConfig { dir: None, image_bytes: images.max_bytes, code_bytes: code.max_bytes }
+        CachesConfig { dir: None, required: false, image_bytes: images.max_bytes, code_bytes: code.max_bytes }
     }
 }
 
@@ -61,9 +65,20 @@ impl Caches {
     ///
     /// # Errors
     ///
-    /// When the folder can't be made, read or written.
+    /// When the folder can't be made, read or written, and it is required or the other one can't either.
     pub fn open(config: &CachesConfig, otherwise: &Path) -> Result<Caches, CacheError> {
-        let dir = config.dir.as_deref().unwrap_or(otherwise);
+        let Some(dir) = &config.dir else { return Caches::open_in(otherwise, config) };
+        match Caches::open_in(dir, config) {
+            Err(error) if !config.required => {
+                let (dir, instead) = (dir.display(), otherwise.display());
+                tracing::warn!(%dir, %instead, error = chain(&error), "the caches' folder can't be used, so another is: name one with --cache-dir");
+                Caches::open_in(otherwise, config)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_in(dir: &Path, config: &CachesConfig) -> Result<Caches, CacheError> {
         let images = CacheSettings { max_bytes: config.image_bytes, ..CacheSettings::in_folder(dir.join("images")) };
         let code = CodeSettings { max_bytes: config.code_bytes, ..CodeSettings::in_folder(dir.join("code")) };
         Ok(Caches { images: Cache::open(images)?, code: Arc::new(CodeCache::open(code)?) })

@@ -10,6 +10,7 @@
 mod adapter;
 mod admin;
 pub mod api;
+mod bounds;
 pub mod caches;
 pub mod data;
 pub mod events;
@@ -19,7 +20,7 @@ pub mod notice;
 pub mod roles;
 pub mod runtime;
 mod server;
-mod system;
+pub mod system;
 pub mod telemetry;
 pub mod url;
 

@@ -1,7 +1,12 @@
-//! Figures of the machine and of this process, from `/proc`. What can't be read is zero.
+//! Figures of the machine and of this process, from `/proc`, and how many files it may open. What can't be read is zero.
 
 use std::sync::Mutex;
 use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The most open files that are taken without being asked for: beyond what any host of ten thousand workloads needs.
+const ENOUGH_FILES: u64 = 1 << 20;
 
 /// Figures of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -74,6 +79,56 @@ impl ProcessFigures {
     }
 }
 
+/// How many files this process may open now.
+pub fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Why a process can't have so many open files.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFilesError {
+    /// The system's own limit is lower.
+    #[error("{wanted} open files are more than the {hard} that the system allows this process (`ulimit -Hn`; LimitNOFILE of a unit)")]
+    Hard {
+        /// How many were asked for.
+        wanted: u64,
+        /// How many there may be.
+        hard: u64,
+    },
+    /// The system refuses.
+    #[error("the system doesn't allow {wanted} open files: {source}")]
+    Refused {
+        /// How many were asked for.
+        wanted: u64,
+        /// What it said.
+        source: rustix::io::Errno,
+    },
+}
+
+/// Lets this process open so many files; by default as many as the system lets it, a million at most. Shells and containers often begin
+/// with 1,024, for programs that can't cope with more; this one counts with what it has.
+///
+/// # Errors
+/// If they are more than the system allows.
+pub fn allow_open_files(wanted: Option<u64>) -> Result<u64, OpenFilesError> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let aim = aim(wanted, current, maximum)?;
+    if current != Some(aim) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(aim), maximum })
+            .map_err(|source| OpenFilesError::Refused { wanted: aim, source })?;
+    }
+    Ok(aim)
+}
+
+/// How many open files to ask for, where the limits are these; none: there is no limit.
+fn aim(wanted: Option<u64>, soft: Option<u64>, hard: Option<u64>) -> Result<u64, OpenFilesError> {
+    match (wanted, hard) {
+        (Some(wanted), Some(hard)) if wanted > hard => Err(OpenFilesError::Hard { wanted, hard }),
+        (Some(wanted), _) => Ok(wanted),
+        (None, hard) => Ok(hard.unwrap_or(ENOUGH_FILES).min(ENOUGH_FILES).max(soft.unwrap_or(0))),
+    }
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
@@ -129,6 +184,16 @@ mod tests {
         assert_eq!(memory(""), (0, 0));
         assert_eq!(cpu_ticks(""), CpuTicks::default());
         assert_eq!(process_stat(""), (0, 0));
+    }
+
+    #[test]
+    fn open_files_are_raised_as_far_as_the_system_goes_and_never_lowered_unasked() {
+        assert_eq!(aim(None, Some(1024), Some(4096)).unwrap(), 4096);
+        assert_eq!(aim(None, Some(1024), None).unwrap(), ENOUGH_FILES);
+        assert_eq!(aim(None, Some(2 * ENOUGH_FILES), Some(4 * ENOUGH_FILES)).unwrap(), 2 * ENOUGH_FILES);
+        assert_eq!(aim(Some(100), Some(1024), Some(4096)).unwrap(), 100);
+        let refused = aim(Some(5000), Some(1024), Some(4096)).unwrap_err().to_string();
+        assert!(refused.contains("5000") && refused.contains("4096"), "{refused}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use berth_node::caches::{Caches, CachesConfig};
-use berth_node::host::{CodeEntry, CodePrune};
-use berth_node::oci::{CacheError, Entry, EntryKind, Prune};
+use berth_node::host::CodeEntry;
+use berth_node::oci::{CacheError, Entry, EntryKind, Prune, Verified};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ pub(super) fn run(command: &args::Cache, config: &CachesConfig, out: &mut Output
         return Err(usage("there is neither XDG_CACHE_HOME nor HOME to find the caches by: name their folder with --cache-dir".to_owned()));
     };
     // Looking removes nothing: a berth may have been given larger bounds.
-    let caches = Caches::open(&CachesConfig { image_bytes: u64::MAX, code_bytes: u64::MAX, ..config.clone() }, dir)?;
+    let caches = Caches::open(&CachesConfig { required: true, image_bytes: u64::MAX, code_bytes: u64::MAX, ..config.clone() }, dir)?;
     match command {
         args::Cache::Ls(args) => list(&caches, args.output, out),
         args::Cache::Prune(args) => prune(&caches, args, out),
@@ -93,12 +93,12 @@ fn short(digest: &str) -> String {
 }
 
 fn prune(caches: &Caches, args: &args::Prune, out: &mut Output) -> Result<Exit, Failure> {
-    let (images, code) = match (args.unused_for, args.to) {
-        (Some(age), _) => (Prune::UnusedFor(age), CodePrune::UnusedFor(age)),
-        (None, Some(bytes)) => (Prune::ToBytes(bytes), CodePrune::ToBytes(bytes)),
-        (None, None) => (Prune::All, CodePrune::All),
+    let what = match (args.unused_for, args.to) {
+        (Some(age), _) => Prune::UnusedFor(age),
+        (None, Some(bytes)) => Prune::ToBytes(bytes),
+        (None, None) => Prune::All,
     };
-    let (images, code) = (caches.images.prune(images)?, caches.code.prune(code)?);
+    let (images, code) = (caches.images.prune(what)?, caches.code.prune(what)?);
     if is_json(args.output) {
         out.json(&json!({
             "images": {"files": images.entries, "bytes": images.bytes, "inUse": images.in_use},
@@ -112,26 +112,30 @@ fn prune(caches: &Caches, args: &args::Prune, out: &mut Output) -> Result<Exit, 
     Ok(Exit::Ok)
 }
 
-/// Damage isn't this command's failure: what was damaged is gone, and comes anew when it is needed.
+/// Damage isn't this command's failure: what was damaged is gone, and comes anew when it is needed. Files that can't be read are.
 fn verify(caches: &Caches, format: TextOrJson, out: &mut Output) -> Result<Exit, Failure> {
-    let images = caches.images.verify()?;
-    let (code, removed) = caches.code.verify()?;
+    let found = [("images", caches.images.verify()?), ("compiled code", caches.code.verify()?)];
     if is_json(format) {
-        out.json(&json!({
-            "images": {"files": images.good, "bytes": images.good_bytes, "removed": images.removed},
-            "code": {"files": code.entries, "bytes": code.bytes, "removed": removed},
-        }))?;
-        return Ok(Exit::Ok);
-    }
-    for (what, good, gone) in
-        [("images", (images.good, images.good_bytes), images.removed), ("compiled code", (code.entries, code.bytes), removed)]
-    {
-        out.line(format!("{} of {what} as they should be", files(good.0, good.1)))?;
-        for name in gone {
-            out.line(format!("removed {name} of {what}: it was damaged, or not made here"))?;
+        let [images, code] = found.each_ref().map(|(_, verified)| verified_json(verified));
+        out.json(&json!({"images": images, "code": code}))?;
+    } else {
+        for (what, verified) in &found {
+            out.line(format!("{} of {what} as they should be", files(verified.good, verified.good_bytes)))?;
+            for name in &verified.removed {
+                out.line(format!("removed {name} of {what}: it was damaged, or not made here"))?;
+            }
         }
     }
-    Ok(Exit::Ok)
+    let unreadable: Vec<String> = found
+        .iter()
+        .flat_map(|(what, verified)| verified.unreadable.iter().map(move |(name, why)| format!("can't read {name} of {what}: {why}")))
+        .collect();
+    if unreadable.is_empty() { Ok(Exit::Ok) } else { Err(Failure::new(Exit::Failure, unreadable.join("\n"))) }
+}
+
+fn verified_json(verified: &Verified) -> serde_json::Value {
+    let unreadable: Vec<&String> = verified.unreadable.iter().map(|(name, _)| name).collect();
+    json!({"files": verified.good, "bytes": verified.good_bytes, "removed": verified.removed, "unreadable": unreadable})
 }
 
 fn files(count: u64, bytes: u64) -> String {

@@ -11,11 +11,12 @@ use berth_node::intake::{self, Input, Intake};
 use berth_node::model::resource::Kind;
 use berth_node::roles::local::Local;
 use berth_node::telemetry::LogFormat;
-use berth_node::{data, runtime};
+use berth_node::{data, runtime, system};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::apply::manifests;
+use super::usage;
 use crate::args::Up;
 use crate::config::{self, Common};
 use crate::exit::{Exit, Failure};
@@ -32,6 +33,9 @@ pub(super) fn run(args: &Up, settings: config::Up, common: &Common, out: &mut Ou
     let mut inputs = manifests(&args.files);
     inputs.extend(args.paths.iter().cloned().map(Input::Path));
     let intake = intake::read(&inputs, &mut std::io::stdin())?;
+    // Before the host, which counts with what there is.
+    let files = system::allow_open_files(settings.open_files);
+    files.map_err(|error| usage(format!("--open-files: {error}")))?;
     let runtime = runtime::control().map_err(|error| Failure::new(Exit::Failure, format!("can't start threads: {error}")))?;
     let json = common.log.format == LogFormat::Json;
     let exit = runtime.block_on(serve(intake, settings, json, out));

@@ -12,7 +12,7 @@ use berth_node::http_stack::TlsConfig;
 use berth_node::model::image::ImageRef;
 use berth_node::model::limits::Effective;
 use berth_node::model::quantity::{parse_bytes, parse_duration, write_duration};
-use berth_node::oci::RegistrySettings;
+use berth_node::oci::{RegistryLimits, RegistrySettings};
 use berth_node::roles::local::LocalConfig;
 use berth_node::telemetry::{LogConfig, LogFormat};
 
@@ -39,6 +39,8 @@ pub struct Common {
 /// What `up` needs.
 #[derive(Clone, Debug)]
 pub struct Up {
+    /// Open files to ask the system for; none: as many as it gives.
+    pub open_files: Option<u64>,
     /// What the node takes.
     pub local: LocalConfig,
 }
@@ -68,6 +70,7 @@ pub(super) fn common(values: &Values, environment: &dyn Fn(&str) -> Option<Strin
     let cache_dir_given = named.is_some();
     let sizes = CachesConfig::default();
     let caches = CachesConfig {
+        required: cache_dir_given,
         dir: named.or_else(|| xdg(environment, "XDG_CACHE_HOME", ".cache")),
         image_bytes: check.read("image-cache-size", sizes.image_bytes, bytes(0..=u64::MAX)),
         code_bytes: check.read("code-cache-size", sizes.code_bytes, bytes(0..=u64::MAX)),
@@ -127,15 +130,32 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
         caches.dir = None;
     }
     let registries = registries(&mut check, common);
-    Up { local: LocalConfig { host, data_dir, admin_addr, caches, registries, ..LocalConfig::default() } }
+    let open_files = check.read("open-files", None, open_files);
+    Up { open_files, local: LocalConfig { host, data_dir, admin_addr, caches, registries, ..LocalConfig::default() } }
 }
 
 fn registries(check: &mut Check<'_>, common: &Common) -> RegistrySettings {
+    let limits = RegistryLimits::default();
     RegistrySettings {
         ca_file: check.read("registry-ca-path", None, |text| certificates(text).map(Some)),
         insecure: check.read("insecure-registry", Vec::new(), registry_list),
         docker_config: common.docker_config.clone(),
+        cached_when_unreachable: check.read("cached-when-unreachable", false, switch),
+        limits: RegistryLimits {
+            concurrent_pulls: check.read("pulls", limits.concurrent_pulls, number(1..=1000)),
+            concurrent_pulls_per_registry: check.read("pulls-per-registry", limits.concurrent_pulls_per_registry, number(1..=1000)),
+            ..limits
+        },
         ..RegistrySettings::default()
+    }
+}
+
+/// A number of files; none for 0. With fewer than 64 nothing would start.
+fn open_files(text: &str) -> Result<Option<u64>, String> {
+    match number(0..=1 << 30)(text)? {
+        0 => Ok(None),
+        few @ 1..64 => Err(format!("{few} is out of bounds: 0, or 64 to {}", 1 << 30)),
+        files => Ok(Some(files)),
     }
 }
 
@@ -176,7 +196,26 @@ fn bounds(check: &mut Check<'_>, host: &mut HostConfig) {
     if budget > 0 {
         host.memory_budget_bytes = budget;
     }
+    host.compile_queue = check.read("compile-queue", host.compile_queue, number(0..=100_000));
     host.slots = check.read("slots", host.slots, number(1..=10_000));
+    let instances = check.read("instances", 0, number(0..=100_000));
+    if instances > 0 {
+        host.instances = Some(instances);
+        if instances < host.slots {
+            let [instances_from, slots_from] = ["instances", "slots"].map(|name| check.values.origin(name));
+            check.errors.push(format!(
+                "{instances_from}: {instances} are fewer than {slots_from}: {}, and each request in flight takes one",
+                host.slots
+            ));
+        }
+    }
+    let keep_resident = check.read("keep-resident", 0, bytes(0..=u64::MAX));
+    host.keep_resident_bytes = (keep_resident > 0).then_some(keep_resident);
+    let guest_connections = check.read("guest-connections", 0, number(0..=1_000_000));
+    host.guest_connections = (guest_connections > 0).then_some(guest_connections);
+    let most = &mut host.ingress.limits.max_connections;
+    *most = check.read("max-connections", *most, number(1..=1_000_000));
+    host.log_lines = check.read("log-lines", host.log_lines, number(1..=1_000_000));
     host.log_lines_per_second = check.read("log-lines-per-second", host.log_lines_per_second, number(1..=1_000_000));
 }
 

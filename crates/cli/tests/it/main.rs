@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod cache;
 mod errors;
 mod help;
+mod killed;
 mod life;
 mod metrics;
 mod output;

@@ -1,8 +1,8 @@
 //! The key that authenticates compiled code: random, made at the first start, readable by its user alone.
 
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use berth_oci::CacheError;
@@ -52,6 +52,11 @@ impl Key {
         bytes.map(Key::of).ok_or_else(|| failed("making")(io::Error::other("another program keeps changing it")))
     }
 
+    /// Whether `folder` has a key.
+    pub(super) fn is_there(folder: &Path) -> bool {
+        folder.join("key").exists()
+    }
+
     pub(super) fn tag(&self, name: &str, content: &[u8]) -> [u8; TAG_BYTES] {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(prefix(name).as_slice());
@@ -92,6 +97,7 @@ fn read(path: &Path) -> io::Result<Option<Option<[u8; KEY_BYTES]>>> {
 
 /// Puts a new key in place unless another process was faster.
 fn make(folder: &Path, path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut bytes = [0; KEY_BYTES];
     ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let mut file = tempfile::Builder::new().prefix(".key-").permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;

@@ -1,25 +1,46 @@
-//! How many sockets and connections guests may hold open: each store some, and all stores together a part of the files that the
-//! process may open, so that no guest takes the ingress its own. A permit lives as long as what it is for, in whatever part.
+//! How many sockets and connections guests may hold open: each store some, and all stores of a host together a part of the files that
+//! the process may open, so that no guest takes the ingress its own. A permit lives as long as what it is for, in whatever part.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Asker;
+use crate::logs::Stream;
+use crate::metrics::Counter;
 
 /// Sockets and outgoing HTTP connections of one store.
 const PER_STORE: usize = 64;
-/// The part of the process's open files that guests get: one in this many. The ingress and the host itself need the others.
-const FILES_PART: u64 = 4;
-/// Sockets of all stores where the process may open any number of files.
-const MOST: u64 = 65_536;
 
-/// For all hosts of the process: what is shared is the process's limit of open files, as it was when the first guest went out.
-static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    Arc::new(Semaphore::new(usize::try_from((files / FILES_PART).min(MOST)).unwrap_or(PER_STORE)))
-});
+/// The sockets and outgoing connections that all guests of a host may hold.
+pub(crate) struct GuestConnections {
+    most: usize,
+    free: Arc<Semaphore>,
+    /// Sockets that weren't made and requests that had to wait for want of one.
+    refused: Counter,
+}
+
+impl GuestConnections {
+    pub(crate) fn new(most: usize) -> GuestConnections {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        GuestConnections { most, free: Arc::new(Semaphore::new(most)), refused: Counter::default() }
+    }
+
+    /// How many there may be.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many are held.
+    pub(crate) fn held(&self) -> usize {
+        self.most.saturating_sub(self.free.available_permits())
+    }
+
+    /// Sockets that weren't made and requests that had to wait for want of one.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.get()
+    }
+}
 
 /// The right to hold one socket or connection, given back when dropped.
 pub(crate) struct Permit {
@@ -30,21 +51,45 @@ pub(crate) struct Permit {
 impl Permit {
     /// Waits until the guest may open one more; the caller bounds the wait.
     pub(crate) async fn take(asker: &Asker) -> Option<Permit> {
+        if let Some(permit) = Permit::try_take(asker) {
+            return Some(permit);
+        }
         let store = of_store(asker).acquire_owned().await.ok()?;
-        let all = ALL.clone().acquire_owned().await.ok()?;
+        let all = of_all(asker).free.clone().acquire_owned().await.ok()?;
         Some(Permit { _store: store, _all: all })
     }
 
-    /// None: the guest, or all guests together, hold as many as they may.
+    /// None, and told to whom the workload belongs: the guest, or all guests together, hold as many as they may.
     pub(crate) fn try_take(asker: &Asker) -> Option<Permit> {
-        let store = of_store(asker).try_acquire_owned().ok()?;
-        let all = ALL.clone().try_acquire_owned().ok()?;
-        Some(Permit { _store: store, _all: all })
+        let Ok(store) = of_store(asker).try_acquire_owned() else {
+            tell(asker, &format!("holds {PER_STORE} sockets and connections, as many as one instance may"));
+            return None;
+        };
+        let all = of_all(asker);
+        let Ok(free) = all.free.clone().try_acquire_owned() else {
+            all.refused.inc();
+            tell(asker, &format!("finds all {} sockets and connections of the host's guests taken (guest-connections)", all.most));
+            return None;
+        };
+        Some(Permit { _store: store, _all: free })
     }
 }
 
 fn of_store(asker: &Asker) -> Arc<Semaphore> {
     asker.open.get_or_init(|| Arc::new(Semaphore::new(PER_STORE))).clone()
+}
+
+fn of_all(asker: &Asker) -> &GuestConnections {
+    &asker.component.host.connections
+}
+
+/// An event and a log line, as often as the workload may speak.
+fn tell(asker: &Asker, what: &str) {
+    let component = &asker.component;
+    let message = format!("component {} {what}: a socket isn't made then, and a request waits", component.name);
+    if component.warn("ConnectionLimit", message.clone()) {
+        component.log.write(&component.name, asker.request(), Stream::Host, &message);
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +105,22 @@ mod tests {
         assert!(Permit::try_take(&Asker::new(component, None)).is_some(), "another guest has its own");
         held.pop();
         assert!(Permit::take(&asker).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn l31_all_guests_together_hold_so_many_connections_and_are_told_the_settings_name() {
+        let (component, logs) = crate::component::tests::component();
+        let all = || &component.host.connections;
+        let held: Vec<Permit> =
+            std::iter::repeat_with(|| Asker::new(component.clone(), None)).map_while(|asker| Permit::try_take(&asker)).collect();
+        assert_eq!((held.len(), all().held(), all().refused()), (all().most(), all().most(), 1));
+        let said = logs.tail("default", None, 10);
+        assert!(said.iter().any(|line| line.text.contains("(guest-connections)")), "{said:?}");
+        let asker = Asker::new(component.clone(), None);
+        let mut waits = Box::pin(Permit::take(&asker));
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        drop(held);
+        assert!(waits.await.is_some());
+        assert_eq!((all().held(), all().refused()), (0, 2));
     }
 }

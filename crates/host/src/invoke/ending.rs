@@ -105,6 +105,9 @@ fn is_unfinished(store: &mut Store<Guest>) -> bool {
 /// Tells a failure where people look: the workload's events, and its log with the backtrace (L43). Past what a workload may have
 /// told, it is only counted.
 pub(crate) fn report(component: &Component, failure: &Failure, id: Option<&RequestId>) {
+    if let Failure::NoInstance(_) = failure {
+        component.host.metrics.no_instance.inc();
+    }
     if let Some(reason) = failure.event() {
         let cause = failure.detail().and_then(cause_line).map(|line| format!(": {line}")).unwrap_or_default();
         if !component.warn(reason, format!("component {} {failure}{cause}", component.name)) {

@@ -50,9 +50,9 @@ pub(crate) enum Failure {
     /// Its workload ended.
     #[error("was ended: its workload stopped, and the grace period is over")]
     Cut,
-    /// There is no free instance.
-    #[error("has no free instance: the host's instance slots are taken")]
-    NoInstance,
+    /// There is no free instance; with what of it the engine has no more: instances, memories, tables or stacks.
+    #[error("has no free instance: those that the host has room for are taken (instances)")]
+    NoInstance(String),
     /// Its task is gone.
     #[error("ended with its host's task")]
     Gone,
@@ -79,8 +79,8 @@ impl Failure {
         if error.downcast_ref::<WorkloadEnded>().is_some() {
             return Failure::Cut;
         }
-        if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
-            return Failure::NoInstance;
+        if let Some(pool) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+            return Failure::NoInstance(pool.to_string());
         }
         if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             return Failure::Exit(exit.0);
@@ -111,7 +111,7 @@ impl Failure {
         match self {
             Failure::In(_, failure) => failure.status(),
             Failure::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
-            Failure::NoInstance | Failure::Limit(Hit::HostMemory) | Failure::Cut => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::NoInstance(_) | Failure::Limit(Hit::HostMemory) | Failure::Cut => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -121,7 +121,7 @@ impl Failure {
         match self {
             Failure::In(_, failure) => failure.ended(),
             Failure::Deadline(_) => Ended::Timeout,
-            Failure::NoInstance => Ended::Refused,
+            Failure::NoInstance(_) => Ended::Refused,
             Failure::Limit(_) | Failure::Stack => Ended::Limit,
             _ => Ended::Failed,
         }
@@ -141,7 +141,7 @@ impl Failure {
             Failure::NoAnswer => Some("NoAnswer"),
             Failure::Unfinished => Some("Unfinished"),
             Failure::Informational(_) => Some("InvalidStatus"),
-            Failure::NoInstance => Some("NoInstance"),
+            Failure::NoInstance(_) => Some("NoInstance"),
             Failure::Code(_) | Failure::Cut | Failure::Gone => None,
         }
     }
@@ -150,7 +150,7 @@ impl Failure {
     pub(crate) fn detail(&self) -> Option<&str> {
         match self {
             Failure::In(_, failure) => failure.detail(),
-            Failure::Trap(detail) => Some(detail),
+            Failure::Trap(detail) | Failure::NoInstance(detail) => Some(detail),
             _ => None,
         }
     }

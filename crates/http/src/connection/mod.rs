@@ -54,7 +54,7 @@ const SNIFF_BYTES: usize = 2048;
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 41\r\n\r\nthe request's head took too long to come\n";
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 48\r\n\r\nthis server has as many connections as it takes\n";
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 66\r\n\r\nthis server has as many connections as it takes (max-connections)\n";
 
 /// A connection as accepted.
 pub(crate) struct Accepted {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::error::LinkError;
+use crate::error::{LinkError, Uncopied};
 use crate::plan::{Link, Part};
 use crate::wit::type_text;
 use crate::world::{Defined, Item, Type, World};
@@ -16,14 +16,14 @@ pub(super) fn refusal(parts: &[Part<'_>], link: &Link, item: &Item) -> Option<Li
         Item::Interface(items) => items.iter().find_map(|(name, item)| in_item(world, name, item, &mut fine))?,
         item => in_item(world, &link.import, item, &mut fine)?,
     };
-    Some(LinkError::CannotCopy {
+    Some(LinkError::CannotCopy(Box::new(Uncopied {
         component: parts[link.importer].name.to_owned(),
         import: link.import.clone(),
         provider: parts[link.exporter].name.to_owned(),
         at,
         found,
         what,
-    })
+    })))
 }
 
 type Found = (String, String, &'static str);

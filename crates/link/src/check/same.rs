@@ -110,8 +110,8 @@ impl<'a> Sides<'a> {
                 self.types(*x, *y).map_err(|d| d.within("value"))
             }
             (Defined::Tuple(a), Defined::Tuple(b)) if a.len() == b.len() => {
-                let pairs = a.iter().zip(b).enumerate();
-                pairs.map(|(place, (a, b))| self.types(*a, *b).map_err(|d| d.within(format!("element {}", place + 1)))).collect()
+                let mut pairs = a.iter().zip(b).enumerate();
+                pairs.try_for_each(|(place, (a, b))| self.types(*a, *b).map_err(|d| d.within(format!("element {}", place + 1))))
             }
             (Defined::Option(a), Defined::Option(b)) => self.types(*a, *b).map_err(|d| d.within("option")),
             (Defined::Result(a, x), Defined::Result(b, y)) => {

@@ -13,9 +13,9 @@ use crate::world::{Item, Origin, World};
 pub(super) fn links(parts: &[Part<'_>], provided: &dyn Fn(&str) -> bool) -> Result<Vec<Link>, LinkError> {
     let mut resolver = Resolver { parts, provided, wrong: Vec::new() };
     let mut links = Vec::new();
-    for importer in 0..parts.len() {
+    for (importer, part) in parts.iter().enumerate() {
         resolver.unused(importer);
-        for (import, item) in parts[importer].world.imports.iter() {
+        for (import, item) in part.world.imports.iter() {
             links.extend(resolver.import(importer, import, item));
         }
     }

@@ -17,7 +17,7 @@ use berth_control::{Bus, HostServer, MemoryBus, MemoryBusConfig};
 use berth_host::{Host, HostConfig, StartError};
 use berth_model::event::EventSink;
 use berth_model::resource::Resource;
-use berth_oci::{CacheError, PullsWatch, RegistrySettings, RegistrySettingsError};
+use berth_oci::{CacheError, PullsWatch, RegistrySettings, RegistrySettingsError, RegistrySource};
 use berth_operator::store::{EmbeddedStore, Store, StoreError};
 use berth_operator::{Operator, OperatorConfig};
 use tokio::net::{TcpListener, UnixListener};
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::adapter::{Adapter, Identity};
 use crate::admin::Admin;
 use crate::api::{About, Api, Applied, MAX_STREAMS, apply_all};
+use crate::bounds::Bounds;
 use crate::caches::{Caches, CachesConfig};
 use crate::data::{DataError, DataFolder, Holder};
 use crate::events::{DEFAULT_CAPACITY, EventRing};
@@ -117,7 +118,7 @@ pub struct Local {
     store: Arc<dyn Store>,
     events: Arc<EventRing>,
     caches: Caches,
-    pulls: PullsWatch,
+    registry: RegistrySource,
     lifecycle: Arc<Lifecycle>,
     notices: broadcast::Sender<Notice>,
     /// Has all notices from the start; for the first who asks.
@@ -158,7 +159,7 @@ impl Local {
         let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         let caches = Caches::open(&config.caches, &data.path().join("cache"))?;
         let source = caches.source(config.registries.clone())?;
-        let pulls = source.registry().pulls();
+        let registry = source.registry().clone();
         let host_config = HostConfig { code: Some(caches.code.clone()), ..config.host.clone() };
         let host = Host::start(host_config, Arc::new(source), events.clone())?;
         let holder = Holder::this_process(host.http_addr().to_string());
@@ -171,7 +172,7 @@ impl Local {
             store,
             events,
             caches,
-            pulls,
+            registry,
             lifecycle: Arc::default(),
             notices,
             first_reader: Some(first_reader),
@@ -208,7 +209,8 @@ impl Local {
             "local API"
         });
         if let Some(listener) = admin {
-            let admin = Arc::new(Admin::new(&self.host, &self.caches, self.lifecycle.clone()));
+            let bounds = Bounds { host: Arc::downgrade(&self.host), registry: self.registry.clone(), caches: self.caches.clone() };
+            let admin = Arc::new(Admin::new(&self.host, bounds, self.lifecycle.clone()));
             let shutdown = self.edge_shutdown.clone();
             self.edge.spawn(async move {
                 serve("admin", listener, admin, shutdown).await;
@@ -282,7 +284,7 @@ impl Local {
 
     /// What is being pulled, to watch.
     pub fn pulls(&self) -> PullsWatch {
-        self.pulls.clone()
+        self.registry.pulls()
     }
 
     /// Who asks for drain and end.

@@ -46,10 +46,13 @@ impl<K: Eq + Hash, T: Clone> Flights<K, T> {
     }
 }
 
+/// What is locked while something is done that mustn't be done twice.
+type Turn = tokio::sync::Mutex<()>;
+
 /// One at a time, per registry and digest: one that is slow holds up nobody who gets the same from another.
 #[derive(Default)]
 pub struct Turns {
-    by_place: Mutex<HashMap<(String, Digest), Weak<tokio::sync::Mutex<()>>>>,
+    by_place: Mutex<HashMap<(String, Digest), Weak<Turn>>>,
 }
 
 impl Turns {
@@ -58,7 +61,7 @@ impl Turns {
     }
 
     /// What to lock while something is done with that digest of that registry.
-    pub fn of(&self, registry: &str, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+    pub fn of(&self, registry: &str, digest: &Digest) -> Arc<Turn> {
         let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
         by_place.retain(|_, turn| turn.strong_count() > 0);
         let place = (registry.to_owned(), digest.clone());
