@@ -1,5 +1,7 @@
 //! A well-behaved workload alone, and beside one that spins, leaks, floods its log or traps: `cargo bench -p berth-benches`.
 //!
+//! Names of rows, or parts of them, measure these alone: `cargo bench -p berth-benches --bench neighbours -- spins leaks`.
+//!
 //! The first rows are what to hold the others against: what it costs to share the cores at all, with a workload that is as busy and
 //! behaves, and with threads of another program that compute.
 
@@ -54,7 +56,11 @@ async fn main() {
     let good = async || latencies(host.http_addr(), "good", "/", CLIENTS, PAUSE, TIME).await;
     good().await;
     println!("{:<20} {:>12} {:>12} {:>12} {:>12}", "neighbour", "p50 alone", "p50 beside", "p99 alone", "p99 beside");
+    let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     for (name, neighbour) in NEIGHBOURS {
+        if !only.is_empty() && !only.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
         for _ in 0..ROUNDS {
             let alone = good().await;
             let beside = while_busy(neighbour, host.http_addr(), &good).await;

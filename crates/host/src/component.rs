@@ -12,10 +12,12 @@ use tokio::sync::Semaphore;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
 use crate::egress::permit::GuestConnections;
+use crate::guest_store::Spent;
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
 use crate::metrics::{HostMetrics, WorkloadMetrics};
 use crate::pace::{Pace, Paces};
+use crate::reclaim::Reclaim;
 use crate::ticker::Pulse;
 
 /// Longest message of an event, bytes; the rest is cut.
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     /// Whether guests run.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) paces: Paces,
+    /// Takes stores that end.
+    pub(crate) reclaim: Reclaim<Spent>,
 }
 
 /// Identity and authority of one component of one workload.
@@ -69,6 +73,12 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
+    /// A component by itself.
+    #[cfg(test)]
+    pub(crate) fn single(component: Arc<Component>) -> Unit {
+        Unit { root: component, others: Vec::new(), spans: Vec::new() }
+    }
+
     /// The member in whose code a trap arose, if that isn't the root.
     pub(crate) fn blamed(&self, error: &wasmtime::Error) -> Option<&Arc<Component>> {
         if self.others.is_empty() {
@@ -145,6 +155,7 @@ pub(crate) mod tests {
     use super::*;
     use std::time::Duration;
 
+    use crate::config::ReclaimConfig;
     use crate::logs::LogBook;
 
     struct Nowhere;
@@ -165,6 +176,9 @@ pub(crate) mod tests {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let tls = Arc::new(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
+        let config = ReclaimConfig { threads: 0, ..ReclaimConfig::default() };
+        let memory = Arc::new(MemoryBudget::new(1 << 30));
+        let (reclaim, _) = Reclaim::start(&config, memory.clone(), metrics.clone());
         let component = Component {
             namespace: "default".into(),
             workload: workload.into(),
@@ -178,13 +192,14 @@ pub(crate) mod tests {
             voice: Voice::new(),
             pace: Arc::default(),
             host: Arc::new(Shared {
-                memory: Arc::new(MemoryBudget::new(1 << 30)),
+                memory,
                 connections: GuestConnections::new(100),
                 metrics,
                 events: Arc::new(Nowhere),
                 tls,
                 pulse: Arc::default(),
                 paces: Paces::default(),
+                reclaim,
             }),
         };
         (Arc::new(component), logs)

@@ -48,6 +48,8 @@ pub struct HostConfig {
     pub tick: Duration,
     /// How long a workload that stops may finish its requests.
     pub drain_grace: Duration,
+    /// Where the memory of instances that end is given back.
+    pub reclaim: ReclaimConfig,
     /// Log lines kept per workload.
     pub log_lines: usize,
     /// Log lines per second per workload, beyond a burst of twice as many; more are counted and dropped.
@@ -56,6 +58,18 @@ pub struct HostConfig {
     pub code: Option<Arc<CodeCache>>,
     /// Certificates that outgoing TLS trusts, beside the system's: a PEM file.
     pub extra_ca: Option<PathBuf>,
+}
+
+/// Where the memory of instances that end is given back: on the thread that served them, which nobody else uses meanwhile, or on others.
+#[derive(Clone, Debug)]
+pub struct ReclaimConfig {
+    /// Threads that give back memory; 0: each instance's is given back where it ended.
+    pub threads: usize,
+    /// Linear memory from which on an instance's is given back on these threads, bytes.
+    pub threshold_bytes: u64,
+    /// Instances that may wait for it at once; past that it is done where they ended, as it is where more memory would wait than is free of
+    /// the budget.
+    pub most_waiting: u32,
 }
 
 /// Where and how HTTP is answered.
@@ -100,6 +114,7 @@ impl Default for HostConfig {
             // 50 at the 99th percentile, with 1 ms as long as beside any program that computes.
             tick: Duration::from_millis(1),
             drain_grace: Duration::from_secs(30),
+            reclaim: ReclaimConfig::default(),
             log_lines: 1000,
             log_lines_per_second: 1000,
             code: None,
@@ -118,7 +133,7 @@ const INGRESS_PART: u64 = 2;
 impl HostConfig {
     /// Instances at once in each engine.
     pub fn instances(&self) -> u32 {
-        self.instances.unwrap_or_else(|| self.slots.saturating_mul(2))
+        self.instances.unwrap_or_else(|| self.slots.saturating_mul(2).saturating_add(self.reclaim.most_waiting))
     }
 
     /// Memory that instances which are gone may leave resident, bytes.
@@ -137,6 +152,16 @@ impl HostConfig {
     /// that accepting would fail, where past this a client is answered.
     pub(crate) fn max_connections(&self, files: u64) -> usize {
         self.ingress.limits.max_connections.min(usize::try_from((files / INGRESS_PART).max(1)).unwrap_or(usize::MAX))
+    }
+}
+
+impl Default for ReclaimConfig {
+    fn default() -> ReclaimConfig {
+        ReclaimConfig {
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(4)),
+            threshold_bytes: 4 << 20,
+            most_waiting: 64,
+        }
     }
 }
 

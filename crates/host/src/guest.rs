@@ -1,5 +1,6 @@
 //! What a store holds for its guest: its members, its limits and its deadline.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
@@ -7,7 +8,8 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::component::Unit;
+use crate::component::{Shared, Unit};
+use crate::guest_store::GuestStore;
 use crate::limiter::Limiter;
 use crate::member::{Member, Seat};
 use crate::request_id::RequestId;
@@ -59,6 +61,11 @@ impl Guest {
             others: unit.others.iter().map(|member| Member::new(member, request.clone(), deadline)).collect(),
             root: Member::new(component, request, deadline),
         }
+    }
+
+    /// The host that it runs on.
+    pub(crate) fn host(&self) -> &Arc<Shared> {
+        &self.root.component().host
     }
 
     /// Makes a reused store ready for its next request.
@@ -129,7 +136,7 @@ impl WasiHttpView for Guest {
 }
 
 /// A store for one instance of `unit`: limited, interrupted each tick, cut at `deadline`.
-pub(crate) fn store(engine: &Engine, unit: &Unit, request: Option<RequestId>, deadline: Instant) -> Store<Guest> {
+pub(crate) fn store(engine: &Engine, unit: &Unit, request: Option<RequestId>, deadline: Instant) -> GuestStore {
     let mut store = Store::new(engine, Guest::new(unit, request, deadline));
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -146,5 +153,5 @@ pub(crate) fn store(engine: &Engine, unit: &Unit, request: Option<RequestId>, de
         Ok(UpdateDeadline::YieldCustom(1, turn::next(&guest.root.component().pace)))
     });
     store.set_epoch_deadline(1);
-    store
+    GuestStore::new(store)
 }

@@ -24,12 +24,14 @@ use crate::component::Shared;
 use crate::config::HostConfig;
 use crate::egress::permit::GuestConnections;
 use crate::engine::Engines;
+use crate::guest_store::Spent;
 use crate::ingress::Ingress;
 use crate::limiter::MemoryBudget;
 use crate::logs::LogBook;
 use crate::metrics::{HostCollector, HostMetrics, WorkloadFigures};
 use crate::pace::Paces;
 use crate::prepare::Preparer;
+use crate::reclaim::{Reclaim, Reclaimer};
 use crate::routes::Routes;
 use crate::status::{Status, WantedWorkload};
 use crate::supervisor::Supervisor;
@@ -69,6 +71,8 @@ pub struct Host {
     metrics: Arc<HostMetrics>,
     http_addr: SocketAddr,
     server: Mutex<Option<Arc<Running>>>,
+    /// Goes with the host, after all that it ran was told to end.
+    _reclaimer: Reclaimer<Spent>,
 }
 
 impl Host {
@@ -86,14 +90,17 @@ impl Host {
         let metrics = Arc::new(HostMetrics::default());
         let slots = Arc::new(HostSlots::new(config.slots));
         let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
+        let memory = Arc::new(MemoryBudget::new(config.memory_budget_bytes));
+        let (reclaim, reclaimer) = Reclaim::start(&config.reclaim, memory.clone(), metrics.clone());
         let shared = Arc::new(Shared {
-            memory: Arc::new(MemoryBudget::new(config.memory_budget_bytes)),
+            memory,
             connections: GuestConnections::new(config.guest_connections(files)),
             metrics: metrics.clone(),
             events,
             tls: client_tls(&config)?,
             pulse,
             paces: Paces::default(),
+            reclaim,
         });
         let preparer = Preparer {
             config: config.clone(),
@@ -118,6 +125,7 @@ impl Host {
             metrics,
             http_addr,
             server: Mutex::new(Some(Arc::new(running))),
+            _reclaimer: reclaimer,
         }))
     }
 

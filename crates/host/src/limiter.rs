@@ -43,6 +43,11 @@ impl MemoryBudget {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
+    /// What is left, bytes.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.max_bytes.saturating_sub(self.used_bytes())
+    }
+
     fn take(&self, bytes: u64) -> bool {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.max_bytes {
@@ -69,14 +74,48 @@ pub(crate) enum Hit {
     Table(u32),
 }
 
+/// The linear memory that one store took of the host's budget, until it is dropped: when the memory really is free, or later.
+pub(crate) struct Account {
+    bytes: u64,
+    budget: Arc<MemoryBudget>,
+    metrics: Arc<WorkloadMetrics>,
+}
+
+impl Account {
+    /// What was taken, bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn take(&mut self, bytes: u64) -> bool {
+        if !self.budget.take(bytes) {
+            return false;
+        }
+        self.bytes += bytes;
+        self.metrics.memory_bytes.add(bytes as i64);
+        true
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        self.budget.give_back(bytes);
+        self.metrics.memory_bytes.add(-(bytes as i64));
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
 /// What one store may still take.
 pub(crate) struct Limiter {
     memory_bytes: u64,
     table_elements: u32,
-    memory_used: u64,
+    /// None once the store has ended: it takes no more.
+    account: Option<Account>,
     table_used: u32,
-    budget: Arc<MemoryBudget>,
-    metrics: Arc<WorkloadMetrics>,
     hit: Option<Hit>,
     /// What was allowed last, until it is known to have failed: bytes and elements.
     last_memory: u64,
@@ -86,7 +125,13 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(limits: &Effective, budget: Arc<MemoryBudget>, metrics: Arc<WorkloadMetrics>) -> Limiter {
         let (memory_bytes, table_elements) = (limits.memory_bytes, limits.table_elements);
-        Limiter { memory_bytes, table_elements, memory_used: 0, table_used: 0, budget, metrics, hit: None, last_memory: 0, last_table: 0 }
+        let account = Some(Account { bytes: 0, budget, metrics });
+        Limiter { memory_bytes, table_elements, account, table_used: 0, hit: None, last_memory: 0, last_table: 0 }
+    }
+
+    /// What the store took. A store that ends hands it to whoever frees its memory, for a store drops its data first.
+    pub(crate) fn close(&mut self) -> Option<Account> {
+        self.account.take()
     }
 
     /// The limit that was hit, if one was.
@@ -103,17 +148,16 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         let more = desired.saturating_sub(current) as u64;
-        if self.memory_used.saturating_add(more) > self.memory_bytes {
+        let Some(account) = &mut self.account else { return Ok(false) };
+        if account.bytes.saturating_add(more) > self.memory_bytes {
             self.hit = Some(Hit::Memory(self.memory_bytes));
             return Ok(false);
         }
-        if !self.budget.take(more) {
+        if !account.take(more) {
             self.hit = Some(Hit::HostMemory);
             return Ok(false);
         }
-        self.memory_used += more;
         self.last_memory = more;
-        self.metrics.memory_bytes.add(more as i64);
         Ok(true)
     }
 
@@ -122,9 +166,9 @@ impl ResourceLimiter for Limiter {
             return Ok(());
         }
         let more = std::mem::take(&mut self.last_memory);
-        self.memory_used -= more;
-        self.budget.give_back(more);
-        self.metrics.memory_bytes.add(-(more as i64));
+        if let Some(account) = &mut self.account {
+            account.give_back(more);
+        }
         Ok(())
     }
 
@@ -168,13 +212,6 @@ impl ResourceLimiter for Limiter {
 /// counted until the store ends.
 fn was_allowed(error: &wasmtime::Error) -> bool {
     error.to_string().ends_with("maximum size exceeded")
-}
-
-impl Drop for Limiter {
-    fn drop(&mut self) {
-        self.budget.give_back(self.memory_used);
-        self.metrics.memory_bytes.add(-(self.memory_used as i64));
-    }
 }
 
 #[cfg(test)]

@@ -257,6 +257,12 @@ pub(crate) struct HostMetrics {
     pub(crate) code: CodeMetrics,
     /// Requests for a domain that no workload serves.
     pub(crate) unrouted: Counter,
+    /// Memory of instances that ended, which isn't given back yet, bytes.
+    pub(crate) reclaim_bytes: Gauge,
+    /// Instances whose memory was handed to those who give it back.
+    pub(crate) reclaimed: Counter,
+    /// Instances whose memory was given back where they ended, because too much waited.
+    pub(crate) reclaimed_in_place: Counter,
 }
 
 impl HostMetrics {

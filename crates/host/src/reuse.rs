@@ -3,9 +3,8 @@
 use std::sync::Mutex;
 
 use berth_model::workload;
-use wasmtime::Store;
 
-use crate::guest::Guest;
+use crate::guest_store::GuestStore;
 use crate::invoke::Handler;
 #[cfg(feature = "wasi-p3")]
 use crate::invoke::workers::Workers;
@@ -53,7 +52,7 @@ impl Bounds {
 
 /// An instance between two requests.
 pub(crate) struct Warm {
-    pub(crate) store: Store<Guest>,
+    pub(crate) store: GuestStore,
     pub(crate) handler: Handler,
     /// Requests it served.
     pub(crate) calls: u32,
@@ -75,14 +74,18 @@ impl WarmPool {
         self.idle.lock().expect("no panic while held").pop()
     }
 
-    /// Keeps an instance that served well, as far as the bounds allow.
-    pub(crate) fn put(&self, warm: Warm) {
+    /// Keeps an instance that served well, as far as the bounds allow, and frees the slot of its request.
+    pub(crate) fn put(&self, mut warm: Warm) {
         if !self.bounds.allows(warm.calls) {
             return;
         }
         let mut idle = self.idle.lock().expect("no panic while held");
         if idle.len() < self.bounds.keep {
+            let permit = warm.store.release();
             idle.push(warm);
+            // Only now, so that who waits for the slot finds the instance.
+            drop(idle);
+            drop(permit);
         }
     }
 }

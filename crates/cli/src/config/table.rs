@@ -111,7 +111,7 @@ pub const SETTINGS: &[Setting] = &[
         "instances",
         "N",
         "0",
-        "Component instances at once, warm ones and services included, of WASI 0.2 and 0.3 each; 0: twice the slots, and one per service",
+        "Component instances at once, warm ones and services included, of WASI 0.2 and 0.3 each; 0: twice the slots, and 64",
     ),
     value("memory-budget", "BYTES", "0", "Memory of all component instances together; 0: three quarters of the machine's"),
     value(

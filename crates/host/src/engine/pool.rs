@@ -16,8 +16,9 @@ const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 const TABLES_PER_SLOT: u32 = 2;
 /// Slots that keep the pages of the component they last served, per engine, before slots are taken from others.
 const WARM_SLOTS: u32 = 100;
-/// Freed slots are given back to the kernel in batches of this many.
-const DECOMMIT_BATCH: usize = 16;
+/// Freed regions that the allocator collects before it gives them back to the kernel: none. What it collects is still resident, and
+/// whoever frees the last region of a batch, on a thread that serves perhaps, gives back what others freed.
+const DECOMMIT_BATCH: usize = 1;
 /// Core instances per component instance that the pool has room for: a Rust component has three or four.
 const CORE_INSTANCES_PER_SLOT: u32 = 8;
 /// Largest metadata of one core instance; JavaScript's and Python's interpreters need more than Wasmtime's 1 MiB.

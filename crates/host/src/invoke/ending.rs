@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Store;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 
 use super::failure::Failure;
 use super::fate::Fate;
 use super::head::Head;
 use super::timer::Interrupted;
+use crate::admission::Permit;
 use crate::component::{Component, Unit};
-use crate::guest::{DeadlinePassed, Guest};
+use crate::guest::DeadlinePassed;
+use crate::guest_store::GuestStore;
 use crate::limiter::Hit;
 use crate::logs::Stream;
 use crate::request_id::RequestId;
@@ -29,24 +30,25 @@ pub(crate) fn flatten<T>(result: Result<wasmtime::Result<T>, Interrupted>) -> wa
     })
 }
 
-/// A store with its fate: whoever drops it first says how it ended.
+/// A store with its fate: whoever drops it first says how it ended. The store holds the slot of its request.
 pub(crate) struct Owned {
-    store: Option<Store<Guest>>,
+    store: Option<GuestStore>,
     unit: Arc<Unit>,
     fate: Fate,
 }
 
 impl Owned {
-    pub(crate) fn new(store: Store<Guest>, unit: Arc<Unit>, fate: Fate) -> Owned {
+    pub(crate) fn new(mut store: GuestStore, unit: Arc<Unit>, fate: Fate, permit: Option<Permit>) -> Owned {
+        store.hold(permit);
         Owned { store: Some(store), unit, fate }
     }
 
-    pub(crate) fn store(&mut self) -> &mut Store<Guest> {
+    pub(crate) fn store(&mut self) -> &mut GuestStore {
         self.store.as_mut().expect("taken only at the end")
     }
 
     /// Ends the request: answers if the guest did not, and tells what went wrong. Gives the store back when all went well.
-    pub(crate) fn end(mut self, result: wasmtime::Result<()>, head: &Head, id: &RequestId) -> Option<Store<Guest>> {
+    pub(crate) fn end(mut self, result: wasmtime::Result<()>, head: &Head, id: &RequestId) -> Option<GuestStore> {
         let mut store = self.store.take().expect("taken only here");
         let hit = store.data().limiter.hit();
         let failure = conclude(&result, hit, head.answered(), self.unit.root.limits.request_timeout)
@@ -98,7 +100,7 @@ fn conclude(result: &wasmtime::Result<()>, hit: Option<Hit>, answered: bool, tim
 }
 
 /// Whether the guest left a body of 0.2 without finishing or dropping it: what was sent of it is not all there is.
-fn is_unfinished(store: &mut Store<Guest>) -> bool {
+fn is_unfinished(store: &mut GuestStore) -> bool {
     store.data_mut().table.iter_mut().any(|entry| entry.is::<HostOutgoingBody>())
 }
 

@@ -13,7 +13,7 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
     let Job { request, id, deadline, permit } = job;
     entry.component.metrics.cold_starts.inc();
     let store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
-    let mut owned = Owned::new(store, entry.unit.clone(), fate);
+    let mut owned = Owned::new(store, entry.unit.clone(), fate, permit);
     let serve = async {
         turn::first(&entry.component.pace).await;
         let store = owned.store();
@@ -22,5 +22,4 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
     };
     let result = before(deadline, &entry.cut, serve).await;
     owned.end(flatten(result), &head, &id);
-    drop(permit);
 }

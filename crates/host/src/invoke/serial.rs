@@ -19,12 +19,12 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
             store.data_mut().renew(Some(id.clone()), deadline);
             store.set_epoch_deadline(1);
             entry.component.metrics.reused.inc();
-            (Owned::new(store, entry.unit.clone(), fate), Some(handler), calls)
+            (Owned::new(store, entry.unit.clone(), fate, permit), Some(handler), calls)
         }
         None => {
             entry.component.metrics.cold_starts.inc();
             let store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
-            (Owned::new(store, entry.unit.clone(), fate), None, 0)
+            (Owned::new(store, entry.unit.clone(), fate, permit), None, 0)
         }
     };
     let serve = async {
@@ -47,5 +47,4 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
     {
         pool.put(Warm { store, handler, calls: calls + 1 });
     }
-    drop(permit);
 }

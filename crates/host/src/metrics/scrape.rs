@@ -47,6 +47,7 @@ impl HostCollector {
         let gauges = [
             ("berth_instances_live", "component instances that exist", m.instances_live.get()),
             ("berth_guest_memory_bytes", "linear memory of all instances", i64::try_from(self.memory.used_bytes()).unwrap_or(i64::MAX)),
+            ("berth_reclaim_waiting_bytes", "linear memory of instances that ended, not given back yet", m.reclaim_bytes.get()),
             ("berth_slots_in_use", "requests in flight on the host", i64::from(self.slots.in_use())),
         ];
         for (name, help, value) in gauges {
@@ -58,6 +59,8 @@ impl HostCollector {
             ("berth_code_cache_misses", "components whose compiled code wasn't on disk", m.code.misses.get()),
             ("berth_code_cache_rejected", "entries of compiled code that weren't authentic or were damaged", m.code.foreign.get()),
             ("berth_code_cache_unstored", "components whose compiled code couldn't be kept on disk", m.code.unstored.get()),
+            ("berth_reclaimed_instances", "instances with much memory that was given back on a thread for that", m.reclaimed.get()),
+            ("berth_reclaimed_in_place", "instances with much memory that was given back where they ended", m.reclaimed_in_place.get()),
             ("berth_unrouted_requests", "requests for a domain that no workload serves", m.unrouted.get()),
         ];
         for (name, help, value) in counters {

@@ -11,6 +11,7 @@ mod limits;
 mod linking;
 mod logs;
 mod neighbours;
+mod reclaim;
 mod requests;
 mod reuse;
 mod swaps;

@@ -38,6 +38,8 @@ async fn an_instance_that_trapped_timed_out_or_was_cancelled_is_never_used_again
             assert_ne!(bench.get_from(guest, bad).await.status, StatusCode::OK, "{guest} {bad}");
         }
         assert_eq!((count().await, count().await), ("1".to_owned(), "2".to_owned()));
+        // A slot is free a little after its answer.
+        bench.eventually("the last one is done", || bench.metric("berth_requests_in_flight", guest) == 0.0).await;
         let mut sender = bench.connect().await;
         let mut get = request("GET", "/sleep?ms=250");
         get.headers_mut().insert("host", guest.parse().unwrap());
