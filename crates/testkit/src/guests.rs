@@ -70,17 +70,17 @@ const fn fixture(name: &'static str, language: Language) -> Fixture {
 
 /// Every guest. `cargo xtask tidy` fails if a test uses none of some name; guests/README.md says what each is for.
 pub const FIXTURES: &[Fixture] = &[
-    fixture("link-back", Language::Rust),
-    fixture("link-back-p3", Language::Rust),
-    fixture("link-front", Language::Rust),
-    fixture("link-front-p3", Language::Rust),
-    fixture("link-middle", Language::Rust),
     fixture("p2", Language::Rust),
     fixture("p2-hello", Language::Rust),
     fixture("p2-missing-import", Language::Rust),
     fixture("p2-no-http", Language::Rust),
     fixture("p3", Language::Rust),
     fixture("p3-hello", Language::Rust),
+    fixture("link-back", Language::Rust),
+    fixture("link-back-p3", Language::Rust),
+    fixture("link-front", Language::Rust),
+    fixture("link-front-p3", Language::Rust),
+    fixture("link-middle", Language::Rust),
     fixture("js", Language::JavaScript),
     fixture("js-p3", Language::JavaScript),
     fixture("py", Language::Python),
