@@ -6,7 +6,7 @@ export!(Back);
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use exports::test::link::probe::{CounterBorrow, Counter, Guest, GuestCounter, Shape};
+use exports::test::link::probe::{Counter, CounterBorrow, Guest, GuestCounter, Shape};
 use guest_common::error_name;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{ErrorCode, Fields, OutgoingRequest, Scheme};
