@@ -1,12 +1,13 @@
 //! What a host can be told.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_http::{ServerLimits, TlsConfig};
+use berth_model::grants::PortSet;
 use berth_model::limits::Effective;
 
 use crate::code::CodeCache;
@@ -48,6 +49,8 @@ pub struct HostConfig {
     pub tick: Duration,
     /// How long a workload that stops may finish its requests.
     pub drain_grace: Duration,
+    /// What guests get of the host's own loopback and ports.
+    pub network: NetworkConfig,
     /// Where the memory of instances that end is given back.
     pub reclaim: ReclaimConfig,
     /// Log lines kept per workload.
@@ -70,6 +73,18 @@ pub struct ReclaimConfig {
     /// Instances that may wait for it at once; past that it is done where they ended, as it is where more memory would wait than is free of
     /// the budget.
     pub most_waiting: u32,
+}
+
+/// What the host's owner lets guests have of the host's own loopback and ports. The default is nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Ports of the host's loopback that components may reach as `host.wasmcloud.internal`, where their grants name them too.
+    pub loopback_ports: PortSet,
+    /// Ports that a service opens on the host when it listens there on all addresses. Others are seen within its workload alone, as all
+    /// are by default.
+    pub service_ports: PortSet,
+    /// Address of the host at which services open them. Default: 127.0.0.1, so that they are seen on this machine alone.
+    pub service_addr: IpAddr,
 }
 
 /// Where and how HTTP is answered.
@@ -114,6 +129,7 @@ impl Default for HostConfig {
             // 50 at the 99th percentile, with 1 ms as long as beside any program that computes.
             tick: Duration::from_millis(1),
             drain_grace: Duration::from_secs(30),
+            network: NetworkConfig::default(),
             reclaim: ReclaimConfig::default(),
             log_lines: 1000,
             log_lines_per_second: 1000,
@@ -161,6 +177,16 @@ impl Default for ReclaimConfig {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(4)),
             threshold_bytes: 4 << 20,
             most_waiting: 64,
+        }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> NetworkConfig {
+        NetworkConfig {
+            loopback_ports: PortSet::default(),
+            service_ports: PortSet::default(),
+            service_addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
 }

@@ -97,6 +97,7 @@ impl Host {
             connections: GuestConnections::new(config.guest_connections(files)),
             metrics: metrics.clone(),
             events,
+            network: config.network.clone(),
             tls: client_tls(&config)?,
             pulse,
             paces: Paces::default(),

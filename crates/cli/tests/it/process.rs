@@ -168,6 +168,24 @@ impl Up {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+        if signal == Signal::STOP {
+            let deadline = Instant::now() + PATIENCE;
+            // Each thread stops when it next leaves the kernel, and until then it may still answer.
+            while !self.stands_still() {
+                assert!(Instant::now() < deadline, "it doesn't stop");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Whether all its threads are stopped.
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        threads.flatten().all(|thread| {
+            // A name may hold parentheses; the state follows the last one.
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// Waits for its end.
