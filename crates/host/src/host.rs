@@ -108,6 +108,7 @@ impl Host {
             compiler: Compiler::new(compile_bounds(&config), config.code.clone(), metrics.clone()),
             source,
             shared,
+            calls: Arc::new(HostSlots::new(config.slots)),
             slots: slots.clone(),
             logs: logs.clone(),
         };

@@ -81,6 +81,7 @@ pub const FIXTURES: &[Fixture] = &[
     fixture("p2-no-http", Language::Rust),
     fixture("p3", Language::Rust),
     fixture("p3-hello", Language::Rust),
+    fixture("p3-middleware", Language::Rust),
     fixture("js", Language::JavaScript),
     fixture("js-p3", Language::JavaScript),
     fixture("py", Language::Python),
