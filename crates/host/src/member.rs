@@ -16,6 +16,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::component::Component;
+use crate::config_store;
 use crate::egress::Asker;
 use crate::egress::http::Outgoing;
 use crate::egress::names::{self, Lookups};
@@ -110,6 +111,7 @@ impl Member {
 /// Links what the member at `seat`, which isn't the root, imports of WASI 0.2 with its authority.
 pub(crate) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
     cli::link_p2(linker, seat)?;
+    config_store::link(linker, seat)?;
     filesystem::link_p2(linker, seat)?;
     http::link_p2(linker, seat)?;
     names::link_p2(linker, seat)?;

@@ -30,7 +30,7 @@ use crate::status::ComponentStatus;
 use self::units::Fetched;
 
 /// Packages of WASI that the host provides.
-const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
+const PROVIDED: [&str; 8] = ["cli", "clocks", "config", "filesystem", "http", "io", "random", "sockets"];
 
 /// What preparing needs of its host.
 pub(crate) struct Preparer {
@@ -252,6 +252,7 @@ impl Preparer {
             workload: whole.workload.name.as_str().into(),
             name: spec.name.as_str().into(),
             environment: spec.resources.environment.clone().into_iter().collect(),
+            config: spec.resources.config.clone(),
             grants: spec.resources.grants.clone(),
             limits,
             log: whole.log.clone(),

@@ -76,6 +76,7 @@ pub const FIXTURES: &[Fixture] = &[
     fixture("link-front-p3", Language::Rust),
     fixture("link-middle", Language::Rust),
     fixture("p2", Language::Rust),
+    fixture("p2-config", Language::Rust),
     fixture("p2-hello", Language::Rust),
     fixture("p2-missing-import", Language::Rust),
     fixture("p2-no-http", Language::Rust),
