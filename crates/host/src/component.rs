@@ -178,7 +178,7 @@ pub(crate) mod tests {
         let tls = Arc::new(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
         let config = ReclaimConfig { threads: 0, ..ReclaimConfig::default() };
         let memory = Arc::new(MemoryBudget::new(1 << 30));
-        let (reclaim, _) = Reclaim::start(&config, memory.clone(), metrics.clone());
+        let (reclaim, _) = Reclaim::start(&config, 1000, memory.clone(), metrics.clone());
         let component = Component {
             namespace: "default".into(),
             workload: workload.into(),

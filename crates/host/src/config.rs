@@ -67,8 +67,8 @@ pub struct ReclaimConfig {
     pub threads: usize,
     /// Linear memory from which on an instance's is given back on these threads, bytes.
     pub threshold_bytes: u64,
-    /// Instances that may wait for it at once; past that it is done where they ended, as it is where more memory would wait than is free of
-    /// the budget.
+    /// Instances that may wait for it at once, an eighth of all there may be at most; past that it is done where they ended, as it is where
+    /// more memory would wait than is free of the budget.
     pub most_waiting: u32,
 }
 
@@ -158,8 +158,11 @@ impl HostConfig {
 impl Default for ReclaimConfig {
     fn default() -> ReclaimConfig {
         ReclaimConfig {
+            // Filling memory takes several times as long as giving it back, so one keeps up with the cores that do nothing else.
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(4)),
+            // Less is given back in less than half a tick.
             threshold_bytes: 4 << 20,
+            // A fifth of a second at 32 MiB each.
             most_waiting: 64,
         }
     }

@@ -91,7 +91,7 @@ impl Host {
         let slots = Arc::new(HostSlots::new(config.slots));
         let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
         let memory = Arc::new(MemoryBudget::new(config.memory_budget_bytes));
-        let (reclaim, reclaimer) = Reclaim::start(&config.reclaim, memory.clone(), metrics.clone());
+        let (reclaim, reclaimer) = Reclaim::start(&config.reclaim, config.instances(), memory.clone(), metrics.clone());
         let shared = Arc::new(Shared {
             memory,
             connections: GuestConnections::new(config.guest_connections(files)),

@@ -43,9 +43,14 @@ pub(crate) struct Reclaimer<T> {
 }
 
 impl<T: Send + 'static> Reclaim<T> {
-    /// Starts the threads; with none, everything is given back where it ends.
-    pub(crate) fn start(config: &ReclaimConfig, budget: Arc<MemoryBudget>, metrics: Arc<HostMetrics>) -> (Reclaim<T>, Reclaimer<T>) {
-        let bounds = Bounds::of(config);
+    /// Starts the threads, for a host that may have so many instances at once; with none, everything is given back where it ends.
+    pub(crate) fn start(
+        config: &ReclaimConfig,
+        instances: u32,
+        budget: Arc<MemoryBudget>,
+        metrics: Arc<HostMetrics>,
+    ) -> (Reclaim<T>, Reclaimer<T>) {
+        let bounds = Bounds::of(config, instances);
         let (queues, threads) = (0..config.threads).map(|n| thread(n, bounds.most)).unzip::<_, _, Vec<_>, Vec<_>>();
         let reclaim = Reclaim { queues: queues.clone(), backlog: Arc::new(Backlog::new(bounds, budget, metrics.clone())), metrics };
         (reclaim, Reclaimer { queues, threads })
@@ -138,7 +143,7 @@ mod tests {
         fn new(threads: usize, most_waiting: u32) -> Scene {
             let config = ReclaimConfig { threads, threshold_bytes: MUCH, most_waiting };
             let metrics = Arc::new(HostMetrics::default());
-            let (reclaim, reclaimer) = Reclaim::start(&config, Arc::new(MemoryBudget::new(1 << 30)), metrics.clone());
+            let (reclaim, reclaimer) = Reclaim::start(&config, 1000, Arc::new(MemoryBudget::new(1 << 30)), metrics.clone());
             Scene { reclaim, reclaimer, metrics, dropped: Arc::default() }
         }
 

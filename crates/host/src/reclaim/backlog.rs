@@ -7,6 +7,9 @@ use crate::config::ReclaimConfig;
 use crate::limiter::MemoryBudget;
 use crate::metrics::HostMetrics;
 
+/// The part of all instances that may wait: one in this many.
+const INSTANCES_PART: u32 = 8;
+
 /// What may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
@@ -17,8 +20,9 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn of(config: &ReclaimConfig) -> Bounds {
-        Bounds { threshold: config.threshold_bytes, most: config.most_waiting as usize }
+    /// The bounds where there may be so many instances at once: those that wait are among them.
+    pub(super) fn of(config: &ReclaimConfig, instances: u32) -> Bounds {
+        Bounds { threshold: config.threshold_bytes, most: config.most_waiting.min(instances / INSTANCES_PART) as usize }
     }
 
     /// Whether one more of so many bytes may wait beside others. What waits is still counted, and nobody can have it: so it may be no more
@@ -87,6 +91,12 @@ mod tests {
     use proptest::prelude::*;
 
     const BOUNDS: Bounds = Bounds { threshold: 4, most: 3 };
+
+    #[test]
+    fn l31_what_waits_leaves_most_instances_to_requests() {
+        let most = |instances| Bounds::of(&ReclaimConfig::default(), instances).most;
+        assert_eq!([2000, 100, 8, 7, 1].map(most), [64, 12, 1, 0, 0]);
+    }
 
     #[test]
     fn l31_what_waits_leaves_as_much_of_the_budget_free() {
