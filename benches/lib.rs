@@ -29,13 +29,23 @@ impl EventSink for Unheard {
 
 /// A host with every default, on a free port.
 pub fn host() -> Arc<Host> {
-    let mut config = HostConfig::default();
+    host_with(HostConfig::default())
+}
+
+/// A host with this configuration, on a free port.
+pub fn host_with(mut config: HostConfig) -> Arc<Host> {
     config.ingress.addr = ([127, 0, 0, 1], 0).into();
     Host::start(config, Arc::new(LocalSource::default()), Arc::new(Unheard)).unwrap()
 }
 
 /// Runs a fixture guest for the domain of the same name as the workload.
 pub async fn run(host: &Host, name: &str, guest: &str, limits: Limits) {
+    let status = host.start_workload(wanted(name, guest, limits)).await;
+    assert_eq!(status.state, State::Running, "{}", status.message);
+}
+
+/// A workload of a fixture guest, for the domain of the same name.
+pub fn wanted(name: &str, guest: &str, limits: Limits) -> WantedWorkload {
     let workload = Workload {
         namespace: "default".into(),
         name: name.into(),
@@ -54,9 +64,7 @@ pub async fn run(host: &Host, name: &str, guest: &str, limits: Limits) {
         volumes: Vec::new(),
         http: Some(HttpEntry { domains: vec![name.parse().unwrap()], component: None }),
     };
-    let wanted = WantedWorkload { id: name.parse().unwrap(), workload, owner: name.into(), created: jiff::Timestamp::now() };
-    let status = host.start_workload(wanted).await;
-    assert_eq!(status.state, State::Running, "{}", status.message);
+    WantedWorkload { id: name.parse().unwrap(), workload, owner: name.into(), created: jiff::Timestamp::now() }
 }
 
 /// A connection to the host.

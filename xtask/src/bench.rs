@@ -8,6 +8,7 @@ mod bodies;
 mod client;
 mod figures;
 mod hello;
+mod inner;
 mod lab;
 mod load;
 mod machine;

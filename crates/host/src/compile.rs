@@ -5,8 +5,10 @@
 //! Reading what a component is belongs to it: validating a large one takes as long as many requests, and happens on the same pool,
 //! once.
 
+mod ahead;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,7 @@ use tracing::warn;
 use wasmtime::Engine;
 
 use crate::code::{CodeCache, Found};
-use crate::engine::{Engines, Flavor};
+use crate::engine::{Coming, Engines, Flavor};
 use crate::intake::{self, Inspection, NotAComponent};
 use crate::metrics::HostMetrics;
 
@@ -34,6 +36,8 @@ pub(crate) struct Compiled {
     pub(crate) took: Duration,
     /// Whether the code came from disk, and nothing was compiled.
     pub(crate) from_disk: bool,
+    /// Whether a workload has asked for it; what was compiled ahead waits for the first.
+    asked: Arc<AtomicBool>,
 }
 
 /// A component that couldn't be compiled.
@@ -77,13 +81,16 @@ const LOADS: usize = 4;
 
 type Compiling = Shared<BoxFuture<'static, Result<Arc<Compiled>, CompileError>>>;
 
+/// A compile, and whether a workload has asked for it.
+type Running = (Compiling, Arc<AtomicBool>);
+
 /// How often the code of what is in use is noted as used: well within the days after which unused code may be removed.
 const TOUCH_EVERY: Duration = Duration::from_secs(3600);
 
 /// Compiles components and remembers those in use.
 pub(crate) struct Compiler {
     pool: Arc<Pool>,
-    /// Ends the noting of what is in use.
+    /// Ends the noting of what is in use, and what is compiled ahead or kept of it.
     over: DropGuard,
     /// The compiles, which go on when nobody waits for them any more: another may ask, and a compile can't be stopped.
     tasks: TaskTracker,
@@ -99,7 +106,7 @@ struct Pool {
     /// In use: kept by the workloads that run them.
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
     /// Being compiled: one compile per digest. To be locked after `known`.
-    running: Mutex<HashMap<Digest, Compiling>>,
+    running: Mutex<HashMap<Digest, Running>>,
     metrics: Arc<HostMetrics>,
 }
 
@@ -119,9 +126,20 @@ struct Job {
     code: Option<Arc<CodeCache>>,
     metrics: Arc<HostMetrics>,
     bytes: Bytes,
-    p2: Option<Engine>,
-    p3: Option<Engine>,
+    p2: Engine,
+    p3: Option<Arc<Coming>>,
     provides: Provides,
+    asked: Arc<AtomicBool>,
+}
+
+/// A component, as it is asked for.
+struct Asked<'a> {
+    digest: &'a Digest,
+    bytes: Bytes,
+    engines: (Engine, Option<Arc<Coming>>),
+    provides: Provides,
+    /// For nobody yet.
+    ahead: bool,
 }
 
 impl Compiler {
@@ -150,8 +168,9 @@ impl Compiler {
         CompileLoad { bounds: *bounds, running, waiting: waiting.load(Ordering::Relaxed), refused: metrics.compiles_refused.get() }
     }
 
-    /// The compiled form of `bytes`, and whether it was known. What asks for more than the host provides isn't compiled. Who asks for
-    /// what is being compiled waits for that, and holds no bytes meanwhile. Dropping the future leaves the compile as it is.
+    /// The compiled form of `bytes`, and whether a workload had asked for it before. What asks for more than the host provides isn't
+    /// compiled. Who asks for what is being compiled waits for that, and holds no bytes meanwhile. Dropping the future leaves the compile
+    /// as it is.
     pub(crate) async fn compile(
         &self,
         digest: &Digest,
@@ -159,29 +178,9 @@ impl Compiler {
         engines: &Engines,
         provides: Provides,
     ) -> Result<(Arc<Compiled>, bool), CompileError> {
-        let (compiling, joined) = {
-            let known = self.pool.known.lock().expect("no panic while held");
-            if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
-                return Ok((compiled, true));
-            }
-            let mut running = self.pool.running.lock().expect("no panic while held");
-            match running.get(digest) {
-                Some(compiling) => {
-                    drop(bytes);
-                    (compiling.clone(), true)
-                }
-                None => {
-                    let engine = |flavor| engines.get(flavor).map(|set| set.engine.clone());
-                    let (code, metrics) = (self.pool.code.clone(), self.pool.metrics.clone());
-                    let (p2, p3) = (engine(Flavor::P2), engine(Flavor::P3));
-                    let job = Job { digest: digest.clone(), code, metrics, bytes, p2, p3, provides };
-                    let compiling = self.start(job);
-                    running.insert(digest.clone(), compiling.clone());
-                    (compiling, false)
-                }
-            }
-        };
-        compiling.await.map(|compiled| (compiled, joined))
+        let asked = Asked { digest, bytes, engines: engines.handles(), provides, ahead: false };
+        let (compiling, known) = self.pool.ask(&self.tasks, asked);
+        compiling.await.map(|compiled| (compiled, known))
     }
 
     /// Runs work on a component's bytes where it holds up nobody, within the bound on loads.
@@ -195,13 +194,35 @@ impl Compiler {
         self.tasks.close();
         let _ = tokio::time::timeout(most, self.tasks.wait()).await;
     }
+}
+
+impl Pool {
+    /// What is known or being compiled of a component; else its compile begins. And whether a workload had asked for it before.
+    fn ask(self: &Arc<Pool>, tasks: &TaskTracker, component: Asked<'_>) -> (Compiling, bool) {
+        let Asked { digest, bytes, engines: (p2, p3), provides, ahead } = component;
+        let ask = |asked: &AtomicBool| if ahead { asked.load(Ordering::Relaxed) } else { asked.swap(true, Ordering::Relaxed) };
+        let known = self.known.lock().expect("no panic while held");
+        if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
+            let known = ask(&compiled.asked);
+            return (futures::future::ready(Ok(compiled)).boxed().shared(), known);
+        }
+        let mut running = self.running.lock().expect("no panic while held");
+        if let Some((compiling, asked)) = running.get(digest) {
+            return (compiling.clone(), ask(asked));
+        }
+        let asked = Arc::new(AtomicBool::new(!ahead));
+        let (code, metrics) = (self.code.clone(), self.metrics.clone());
+        let compiling = self.start(tasks, Job { digest: digest.clone(), code, metrics, bytes, p2, p3, provides, asked: asked.clone() });
+        running.insert(digest.clone(), (compiling.clone(), asked));
+        (compiling, false)
+    }
 
     /// A compile as a task of its own, which ends by telling what it made.
-    fn start(&self, job: Job) -> Compiling {
-        let (pool, tasks) = (self.pool.clone(), self.tasks.clone());
-        let task = self.tasks.spawn(async move {
+    fn start(self: &Arc<Pool>, tasks: &TaskTracker, job: Job) -> Compiling {
+        let (pool, others) = (self.clone(), tasks.clone());
+        let task = tasks.spawn(async move {
             let digest = job.digest.clone();
-            let result = pool.run(job, &tasks).await;
+            let result = pool.run(job, &others).await;
             let mut known = pool.known.lock().expect("no panic while held");
             if let Ok(compiled) = &result {
                 known.retain(|_, weak| weak.strong_count() > 0);
@@ -212,9 +233,7 @@ impl Compiler {
         });
         task.map(|ended| ended.unwrap_or_else(|_| Err(CompileError::stopping()))).boxed().shared()
     }
-}
 
-impl Pool {
     /// Notes from time to time what is in use.
     async fn keep_touching(self: Arc<Pool>) {
         loop {
@@ -312,37 +331,61 @@ async fn within<J: Send + 'static, T: Send + 'static>(
 impl Job {
     /// From disk, if the code is there.
     fn load(self) -> Option<Result<Compiled, CompileError>> {
-        let (start, cache, counts) = (Instant::now(), self.code.as_ref()?, &self.metrics.code);
-        for (flavor, engine) in [(Flavor::P2, &self.p2), (Flavor::P3, &self.p3)] {
-            let Some(engine) = engine else { continue };
-            match cache.load(&self.digest, engine) {
-                Ok(Found::Code(component, inspection)) => {
-                    counts.hits.inc();
-                    let took = start.elapsed();
-                    let checked = self.check(&inspection);
-                    return Some(checked.map(|()| Compiled { component, inspection, flavor, took, from_disk: true }));
-                }
-                Ok(Found::Nothing) => {}
-                Ok(Found::Foreign) => counts.foreign.inc(),
-                Err(error) => warn!(error = %error, "compiled code can't be looked for on disk: the component is compiled anew"),
+        let (start, cache) = (Instant::now(), self.code.as_ref()?);
+        // What is compiled for the first engine waits for no other.
+        let found = self.look_for(cache, &self.p2).map(|found| (found, Flavor::P2)).or_else(|| {
+            let uses_p3 = intake::outline(&self.bytes).is_ok_and(|found| found.uses_p3());
+            let p3 = self.p3.as_ref().filter(|_| uses_p3)?.set()?;
+            Some((self.look_for(cache, &p3.engine)?, Flavor::P3))
+        });
+        let Some(((component, inspection), flavor)) = found else {
+            self.metrics.code.misses.inc();
+            return None;
+        };
+        self.metrics.code.hits.inc();
+        let (took, asked) = (start.elapsed(), self.asked.clone());
+        let checked = self.check(&inspection);
+        Some(checked.map(|()| Compiled { component, inspection, flavor, took, from_disk: true, asked }))
+    }
+
+    /// The component's code for this engine, if the cache has it.
+    fn look_for(&self, cache: &CodeCache, engine: &Engine) -> Option<(wasmtime::component::Component, Inspection)> {
+        match cache.load(&self.digest, engine) {
+            Ok(Found::Code(component, inspection)) => return Some((component, inspection)),
+            Ok(Found::Nothing) => {}
+            Ok(Found::Foreign) => {
+                self.metrics.code.foreign.inc();
             }
+            Err(error) => warn!(error = %error, "compiled code can't be looked for on disk: the component is compiled anew"),
         }
-        counts.misses.inc();
         None
     }
 
     fn compile(self) -> Result<Compiled, CompileError> {
+        // The engine validates what it compiles; what is wrong is looked for only when it refuses.
+        self.translate().map_err(|error| intake::inspect(&self.bytes).map_or_else(CompileError::from, |_valid| error))
+    }
+
+    fn translate(&self) -> Result<Compiled, CompileError> {
         let start = Instant::now();
-        let inspection = intake::inspect(&self.bytes)?;
-        let (flavor, engine) = if inspection.uses_p3() { (Flavor::P3, &self.p3) } else { (Flavor::P2, &self.p2) };
-        let Some(engine) = engine else {
+        let inspection = intake::outline(&self.bytes)?;
+        let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
+        let Some(engine) = self.engine(flavor) else {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
             return Err(CompileError::P3Off(import.unwrap_or_default()));
         };
         self.check(&inspection)?;
         let component = wasmtime::component::Component::from_binary(engine, &self.bytes);
         let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
-        Ok(Compiled { component, inspection, flavor, took: start.elapsed(), from_disk: false })
+        Ok(Compiled { component, inspection, flavor, took: start.elapsed(), from_disk: false, asked: self.asked.clone() })
+    }
+
+    /// None for 0.3 where that is off.
+    fn engine(&self, flavor: Flavor) -> Option<&Engine> {
+        match flavor {
+            Flavor::P2 => Some(&self.p2),
+            Flavor::P3 => Some(&self.p3.as_ref()?.set()?.engine),
+        }
     }
 
     /// Whether the host has what the component asks for.
@@ -360,11 +403,7 @@ impl Job {
 
     /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
     fn keep(&self, compiled: &Compiled) {
-        let engine = match compiled.flavor {
-            Flavor::P2 => &self.p2,
-            Flavor::P3 => &self.p3,
-        };
-        let (Some(cache), Some(engine)) = (&self.code, engine) else { return };
+        let (Some(cache), Some(engine)) = (&self.code, self.engine(compiled.flavor)) else { return };
         let stored = match compiled.component.serialize() {
             Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection).unwrap_or_else(|error| {
                 warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_http::{ServerLimits, TlsConfig};
+use berth_model::image::ImageRef;
 use berth_model::limits::Effective;
 
 use crate::code::CodeCache;
@@ -56,6 +57,8 @@ pub struct HostConfig {
     pub log_lines_per_second: u32,
     /// Where compiled code is kept from one start to the next; none: every process compiles anew.
     pub code: Option<Arc<CodeCache>>,
+    /// Local images that workloads will ask for at once: they are compiled while the host starts, the first 16 of them, and kept for 10 s.
+    pub expected: Vec<ImageRef>,
     /// Certificates that outgoing TLS trusts, beside the system's: a PEM file.
     pub extra_ca: Option<PathBuf>,
 }
@@ -118,6 +121,7 @@ impl Default for HostConfig {
             log_lines: 1000,
             log_lines_per_second: 1000,
             code: None,
+            expected: Vec::new(),
             extra_ca: None,
         }
     }

@@ -4,7 +4,8 @@
 mod pool;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
@@ -20,9 +21,37 @@ use crate::ticker::{Pulse, Ticker};
 /// The engines of a host, and what ticks them.
 pub(crate) struct Engines {
     p2: EngineSet,
-    p3: Option<EngineSet>,
+    p3: Option<Arc<Coming>>,
     room: Room,
     _ticker: Ticker,
+}
+
+/// An engine that is made on a thread of its own while the host starts, so that nothing that doesn't need it waits for it: its pool
+/// takes some milliseconds.
+pub(crate) struct Coming {
+    thread: Mutex<Option<JoinHandle<wasmtime::Result<EngineSet>>>>,
+    set: OnceLock<wasmtime::Result<EngineSet>>,
+}
+
+impl Coming {
+    fn start(config: HostConfig, flavor: Flavor) -> wasmtime::Result<Coming> {
+        let make = move || EngineSet::new(&config, flavor);
+        let thread = std::thread::Builder::new().name("berth-engine".into()).spawn(make)?;
+        Ok(Coming { thread: Mutex::new(Some(thread)), set: OnceLock::new() })
+    }
+
+    /// The engine, or why there is none. Blocks until it is made.
+    fn wait(&self) -> &wasmtime::Result<EngineSet> {
+        self.set.get_or_init(|| {
+            let thread = self.thread.lock().expect("no panic while held").take().expect("it is waited for once");
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// The engine. Blocks until it is made; none if that failed, which the host's start tells.
+    pub(crate) fn set(&self) -> Option<&EngineSet> {
+        self.wait().as_ref().ok()
+    }
 }
 
 /// An engine and its linkers.
@@ -46,26 +75,39 @@ pub(crate) enum Flavor {
 }
 
 impl Engines {
-    /// Ticks the engines while `pulse` says that guests run.
+    /// Ticks the engines while `pulse` says that guests run. The engine of WASI 0.2 is there at once, the other is coming.
     pub(crate) fn new(config: &HostConfig, pulse: Arc<Pulse>) -> wasmtime::Result<Engines> {
         let p2 = EngineSet::new(config, Flavor::P2)?;
-        let p3 = if cfg!(feature = "wasi-p3") && config.wasi_p3 { Some(EngineSet::new(config, Flavor::P3)?) } else { None };
-        let engines = [Some(p2.engine.clone()), p3.as_ref().map(|s| s.engine.clone())].into_iter().flatten().collect();
+        let wanted = cfg!(feature = "wasi-p3") && config.wasi_p3;
+        let p3 = wanted.then(|| Coming::start(config.clone(), Flavor::P3)).transpose()?.map(Arc::new);
+        let (first, second) = (p2.engine.clone(), p3.clone());
+        let engines = move || [Some(first), second.and_then(|p3| Some(p3.set()?.engine.clone()))].into_iter().flatten().collect();
         Ok(Engines { p2, p3, room: Room::of(config), _ticker: Ticker::start(engines, config.tick, pulse) })
     }
 
     /// What the pools hold.
     pub(crate) fn load(&self) -> PoolLoad {
-        let sets = [Some(&self.p2), self.p3.as_ref()].into_iter().flatten();
+        let sets = [Some(&self.p2), self.get(Flavor::P3)].into_iter().flatten();
         self.room.load(sets.filter_map(|set| set.engine.pooling_allocator_metrics()))
     }
 
-    /// The engine of a flavor; none for 0.3 where that is off.
+    /// Blocks until both are made. Says why one couldn't be.
+    pub(crate) fn complete(&self) -> Result<(), String> {
+        let failed = self.p3.as_ref().and_then(|p3| p3.wait().as_ref().err());
+        failed.map_or(Ok(()), |error| Err(format!("{error:#}")))
+    }
+
+    /// The engine of a flavor; none for 0.3 where that is off. Blocks if it isn't made yet.
     pub(crate) fn get(&self, flavor: Flavor) -> Option<&EngineSet> {
         match flavor {
             Flavor::P2 => Some(&self.p2),
-            Flavor::P3 => self.p3.as_ref(),
+            Flavor::P3 => self.p3.as_ref()?.set(),
         }
+    }
+
+    /// The engine of WASI 0.2, and the other where there is one, to be waited for by who needs it.
+    pub(crate) fn handles(&self) -> (Engine, Option<Arc<Coming>>) {
+        (self.p2.engine.clone(), self.p3.clone())
     }
 }
 

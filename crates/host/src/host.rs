@@ -30,7 +30,7 @@ use crate::limiter::MemoryBudget;
 use crate::logs::LogBook;
 use crate::metrics::{HostCollector, HostMetrics, WorkloadFigures};
 use crate::pace::Paces;
-use crate::prepare::Preparer;
+use crate::prepare::{self, Preparer};
 use crate::reclaim::{Reclaim, Reclaimer};
 use crate::routes::Routes;
 use crate::status::{Status, WantedWorkload};
@@ -85,9 +85,18 @@ impl Host {
     pub fn start(config: HostConfig, source: Arc<dyn Source>, events: Arc<dyn EventSink>) -> Result<Arc<Host>, StartError> {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let config = Arc::new(within_files(config, files));
+        // Beside the engine: the system has some hundred authorities to be read.
+        let tls = std::thread::Builder::new().name("berth-tls".into()).spawn({
+            let config = config.clone();
+            move || client_tls(&config)
+        });
+        let tls = tls.map_err(|error| StartError::Engine(format!("no thread could be made: {error}")))?;
         let pulse = Arc::new(Pulse::default());
         let engines = Engines::new(&config, pulse.clone()).map_err(|e| StartError::Engine(format!("{e:#}")))?;
         let metrics = Arc::new(HostMetrics::default());
+        let compiler = Compiler::new(compile_bounds(&config), config.code.clone(), metrics.clone());
+        // While all that follows is done.
+        compiler.expect(&config.expected, &source, &engines, prepare::provides(&config));
         let slots = Arc::new(HostSlots::new(config.slots));
         let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
         let memory = Arc::new(MemoryBudget::new(config.memory_budget_bytes));
@@ -97,23 +106,16 @@ impl Host {
             connections: GuestConnections::new(config.guest_connections(files)),
             metrics: metrics.clone(),
             events,
-            tls: client_tls(&config)?,
+            tls: tls.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
             pulse,
             paces: Paces::default(),
             reclaim,
         });
-        let preparer = Preparer {
-            config: config.clone(),
-            engines,
-            compiler: Compiler::new(compile_bounds(&config), config.code.clone(), metrics.clone()),
-            source,
-            shared,
-            slots: slots.clone(),
-            logs: logs.clone(),
-        };
+        let preparer = Preparer { config: config.clone(), engines, compiler, source, shared, slots: slots.clone(), logs: logs.clone() };
         let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
         let server = Server::bind(server_config(&config))?;
         let http_addr = server.local_addr();
+        preparer.engines.complete().map_err(StartError::Engine)?;
         let supervisor = Supervisor::new(preparer, routes.clone(), tokio::runtime::Handle::current());
         let running = server.serve(Arc::new(Ingress { routes, metrics: metrics.clone() }));
         Ok(Arc::new(Host {
@@ -257,8 +259,7 @@ fn server_config(config: &HostConfig) -> ServerConfig {
 
 /// Trusts the system's certificates and those of the configuration.
 fn client_tls(config: &HostConfig) -> Result<Arc<rustls::ClientConfig>, StartError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = berth_oci::system_authorities().clone();
     if let Some(path) = &config.extra_ca {
         let fail = |message: String| StartError::Certificates { path: path.display().to_string(), message };
         let certificates = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;

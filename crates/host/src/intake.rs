@@ -75,26 +75,36 @@ pub enum NotAComponent {
     Invalid(String),
 }
 
-/// Reads what `bytes` are.
+/// Reads what `bytes` are, and validates them whole.
 ///
 /// # Errors
 ///
 /// When they are no valid component; the error says what they are instead and what to do.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, NotAComponent> {
+    let found = outline(bytes)?;
+    Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).map_err(|error| fault(bytes, &error))?;
+    Ok(found)
+}
+
+/// The same without validating: for who only wants the names, or hands the bytes to the engine, which validates what it compiles.
+///
+/// # Errors
+///
+/// When they are visibly no component.
+pub fn outline(bytes: &[u8]) -> Result<Inspection, NotAComponent> {
     check_header(bytes)?;
     if bytes.len() > MAX_COMPONENT_BYTES {
         return Err(NotAComponent::TooLarge { bytes: bytes.len() });
     }
-    let truncated_or = |error: wasmparser::BinaryReaderError| {
-        if error.message().contains("unexpected end") || error.message().contains("unexpected EOF") {
-            NotAComponent::Truncated { bytes: bytes.len() }
-        } else {
-            NotAComponent::Invalid(error.message().to_owned())
-        }
-    };
-    let found = names(bytes).map_err(truncated_or)?;
-    Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).map_err(truncated_or)?;
-    Ok(found)
+    names(bytes).map_err(|error| fault(bytes, &error))
+}
+
+fn fault(bytes: &[u8], error: &wasmparser::BinaryReaderError) -> NotAComponent {
+    if error.message().contains("unexpected end") || error.message().contains("unexpected EOF") {
+        NotAComponent::Truncated { bytes: bytes.len() }
+    } else {
+        NotAComponent::Invalid(error.message().to_owned())
+    }
 }
 
 pub(crate) fn check_header(bytes: &[u8]) -> Result<(), NotAComponent> {

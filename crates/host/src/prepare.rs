@@ -212,7 +212,7 @@ impl Preparer {
         let binary = self.binary(plan, unit, fetched).await?;
         // What a unit of several lacks, its plan would have said.
         let missing = if unit.members.len() == 1 { missing } else { |_: &Inspection| Vec::new() };
-        let provides = Provides { missing, largest_table: engine::largest_table(&self.config) };
+        let provides = Provides { missing, ..provides(&self.config) };
         let compiled = self.compiler.compile(&binary.digest, binary.bytes, &self.engines, provides).await;
         let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
@@ -332,6 +332,11 @@ fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
         ));
     }
     Ok(())
+}
+
+/// What this host provides.
+pub(crate) fn provides(config: &HostConfig) -> Provides {
+    Provides { missing, largest_table: engine::largest_table(config) }
 }
 
 /// Imports that nothing provides: known before anything is compiled.

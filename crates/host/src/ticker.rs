@@ -101,10 +101,12 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engines: Vec<Engine>, tick: Duration, pulse: Arc<Pulse>) -> Ticker {
+    /// `engines` is asked on the thread itself, where it may block: nothing runs on an engine that isn't made.
+    pub(crate) fn start(engines: impl FnOnce() -> Vec<Engine> + Send + 'static, tick: Duration, pulse: Arc<Pulse>) -> Ticker {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, beat) = (stop.clone(), pulse.clone());
         let run = move || {
+            let engines = engines();
             while !stopped.load(Ordering::SeqCst) {
                 let before = beat.counts();
                 for _ in 0..QUIET_TICKS {
@@ -156,7 +158,8 @@ mod tests {
         let spin = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x08\x01\x04spin\0\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
         let module = wasmtime::Module::new(&engine, spin).unwrap();
         let pulse = Arc::new(Pulse::default());
-        let ticker = Ticker::start(vec![engine.clone()], Duration::from_micros(100), pulse.clone());
+        let ticked = vec![engine.clone()];
+        let ticker = Ticker::start(move || ticked, Duration::from_micros(100), pulse.clone());
         for _ in 0..3 {
             eventually("the thread sleeps", || pulse.asleep.load(Ordering::SeqCst));
             let _ticking = Ticking::new(&pulse);
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn no_guest_is_missed_by_a_thread_that_falls_asleep() {
         let pulse = Arc::new(Pulse::default());
-        let ticker = Ticker::start(Vec::new(), Duration::from_nanos(1), pulse.clone());
+        let ticker = Ticker::start(Vec::new, Duration::from_nanos(1), pulse.clone());
         for _ in 0..300 {
             eventually("the thread sleeps", || pulse.asleep.load(Ordering::SeqCst));
             let ticking = Ticking::new(&pulse);

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use berth_model::image::InvalidImage;
+use berth_model::image::{ImageRef, InvalidImage};
 use berth_model::manifest::{self, Document, ManifestError};
 use berth_model::resource::{Kind, ObjectKey, Resource};
 use berth_model::validate::{self, Remark};
@@ -43,6 +43,19 @@ pub struct Intake {
     pub skipped: Vec<Skipped>,
     /// What a person should know of; nothing is refused for it.
     pub warnings: Vec<Warning>,
+}
+
+impl Intake {
+    /// The images of resources that name only one, each once, in their order: what is composed with others isn't compiled as it is.
+    pub fn single_images(&self) -> Vec<ImageRef> {
+        let mut images = Vec::new();
+        for named in self.resources.iter().map(Resource::images) {
+            let [(_, image)] = named.as_slice() else { continue };
+            // One that isn't valid is refused with its field when it is applied.
+            images.extend(ImageRef::parse(image).ok().filter(|image| !images.contains(image)));
+        }
+        images
+    }
 }
 
 /// Something in a resource that has no effect, or hardly the one that was meant.

@@ -27,6 +27,6 @@ pub use local::{LocalLimits, LocalSource};
 pub use metrics::{Counter, Metrics};
 pub use registry::{
     CredentialsUsed, PullError, PullFailure, PullStage, Pulling, PullsWatch, RegistryLimits, RegistrySettings, RegistrySettingsError,
-    RegistrySource,
+    RegistrySource, system_authorities,
 };
 pub use source::{Artifact, Source};

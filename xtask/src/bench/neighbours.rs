@@ -1,23 +1,15 @@
 //! A well-behaved workload beside one that misbehaves: the benchmark `neighbours` of `benches/`, whose table becomes part of the page.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use serde_json::json;
 
 use super::figures::{median_time, parse_time, time};
+use super::inner;
 use super::lab::Lab;
 use super::outcome::{Report, Table};
-use crate::command;
-
-/// The benchmark, as cargo names it.
-const BENCH: [&str; 5] = ["bench", "--locked", "--package=berth-benches", "--bench=neighbours", "--no-run"];
-/// It must end within this.
-const WITHIN: Duration = Duration::from_secs(1200);
 
 /// A line of the benchmark's table: the 50th and 99th percentile alone and beside the neighbour.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,37 +20,11 @@ struct Line {
 
 /// Builds the benchmark, runs it, and takes over its table.
 pub async fn measure(lab: &Lab) -> Result<Report> {
-    println!("building the benchmark (a release build takes some minutes the first time)");
-    let mut bench = tokio::process::Command::new(build(lab)?);
-    let mut child = bench.current_dir(&lab.root).stdout(Stdio::piped()).kill_on_drop(true).spawn().context("cannot start the benchmark")?;
-    let mut text = BufReader::new(child.stdout.take().context("the output was piped")?).lines();
-    let mut lines = Vec::new();
-    let read = async {
-        while let Some(line) = text.next_line().await.context("cannot read the benchmark's output")? {
-            println!("{line}");
-            lines.extend(parse(&line));
-        }
-        child.wait().await.context("cannot wait for the benchmark")
-    };
-    let status = tokio::time::timeout(WITHIN, read).await.map_err(|_| anyhow!("the benchmark didn't end within {WITHIN:?}"))??;
-    if !status.success() || lines.is_empty() {
-        bail!("the benchmark ended with {status} after {} lines of its table", lines.len());
+    let lines: Vec<Line> = inner::run(lab, "neighbours").await?.iter().filter_map(|line| parse(line)).collect();
+    if lines.is_empty() {
+        bail!("the benchmark printed no line of its table");
     }
     Ok(report(&lines))
-}
-
-/// Builds the benchmark and says where it is: it is run without cargo, so that ending this program ends it.
-fn build(lab: &Lab) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(BENCH).arg("--message-format=json-render-diagnostics").current_dir(&lab.root).env("CARGO_TARGET_DIR", &lab.target);
-    let messages = command::stdout(&mut cargo)?;
-    executable(&messages).context("cargo made no benchmark")
-}
-
-/// The program among cargo's messages.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    messages.filter(|message| message["target"]["name"] == "neighbours").find_map(|message| Some(message["executable"].as_str()?.into()))
 }
 
 /// A line of the table; `None` of the head and of anything else.
@@ -114,12 +80,5 @@ mod tests {
         let report = report(&[line("spins", 1), line("spins", 9), line("spins", 2), line("traps", 4)]);
         assert_eq!(report.tables[0].rows.len(), 2);
         assert_eq!(report.tables[0].rows[0][..2], ["spins".to_owned(), "2.00 ms".to_owned()]);
-    }
-
-    #[test]
-    fn the_program_is_found_among_cargo_s_messages() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/a\"}\nnoise\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"neighbours\"},\"executable\":\"/target/neighbours-1\"}\n";
-        assert_eq!(executable(messages), Some("/target/neighbours-1".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! Time from a start to the first answer: of the whole command, and of a component in a host that runs.
+//! Time from a start to the first answer: of the whole command, of a component in a berth that runs, and of that the host's own part.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,9 @@ use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client;
-use super::figures::{median_time, time};
+use super::figures::{median_time, parse_time, time};
 use super::hello::PEER_P2;
+use super::inner;
 use super::lab::Lab;
 use super::manifest::{Spec, variant};
 use super::outcome::{Report, Table, Target, Verdict};
@@ -51,6 +52,12 @@ struct Component {
     stored: Vec<Duration>,
 }
 
+/// The host's own part of the same, in a process without store, operator and bus: median, least and most.
+struct Own {
+    from_disk: [Duration; 3],
+    beside_another: [Duration; 3],
+}
+
 /// Measures both sides.
 pub async fn measure(lab: &Lab) -> Result<Report> {
     let starts = lab.options.rounds.unwrap_or(STARTS);
@@ -72,8 +79,19 @@ pub async fn measure(lab: &Lab) -> Result<Report> {
         }
     }
     let component = components(lab, &guest, starts).await?;
-    let lines = vec![launch(Side::Berth)?.line(), launch(Side::Peer)?.line()];
-    Ok(report(&commands, &component, lines))
+    let own = own(&inner::run(lab, "start").await?).context("the benchmark printed another table")?;
+    let lines = vec![launch(Side::Berth)?.line(), launch(Side::Peer)?.line(), "cargo bench -p berth-benches --bench start".into()];
+    Ok(report(&commands, &component, &own, lines))
+}
+
+/// What the benchmark `start` of `benches/` printed.
+fn own(lines: &[String]) -> Option<Own> {
+    let times = |name: &str| -> Option<[Duration; 3]> {
+        let rest = lines.iter().find_map(|line| line.strip_prefix(name))?;
+        let times: Vec<Duration> = rest.split_whitespace().map_while(parse_time).collect();
+        times.try_into().ok()
+    };
+    Some(Own { from_disk: times("from disk ")?, beside_another: times("beside another replica ")? })
 }
 
 /// Starts the command, waits for its first answer, and ends it.
@@ -178,7 +196,7 @@ impl Api {
     }
 }
 
-fn report(commands: &[Command; 2], component: &Component, lines: Vec<String>) -> Report {
+fn report(commands: &[Command; 2], component: &Component, own: &Own, lines: Vec<String>) -> Report {
     let range = |all: &[Duration]| {
         let (low, high) = (all.iter().min().copied().unwrap_or_default(), all.iter().max().copied().unwrap_or_default());
         format!("{} ({} to {})", time(median_time(all)), time(low), time(high))
@@ -188,20 +206,24 @@ fn report(commands: &[Command; 2], component: &Component, lines: Vec<String>) ->
     table.row(["the command, nothing kept from before".into(), range(&ours.cold), range(&theirs.cold)]);
     table.row(["the command, started before".into(), range(&ours.warm), range(&theirs.warm)]);
     let none = || "a start of the command".to_owned();
-    table.row(["a component compiled by an earlier process, in a host that runs".into(), range(&component.from_disk), none()]);
+    let known = "a component compiled by an earlier process";
+    let own_range = |[median, least, most]: [Duration; 3]| format!("{} ({} to {})", time(median), time(least), time(most));
+    table.row([format!("{known}: the host's own part"), own_range(own.from_disk), none()]);
+    table.row(["the same, another replica of it runs".into(), own_range(own.beside_another), none()]);
+    table.row([format!("{known}: the whole way through the local API"), range(&component.from_disk), none()]);
     table.row(["the same, another replica of it runs".into(), range(&component.beside_another), none()]);
     table.row(["of the last two, until the Workload was stored".into(), range(&component.stored), "-".into()]);
 
-    let at_most = |what: &str, all: &[Duration], bound: Duration| {
-        let middle = median_time(all);
+    let at_most = |what: &str, middle: Duration, bound: Duration| {
         let verdict = Verdict::of(middle <= bound);
         Target { what: what.into(), wanted: format!("{} at most", time(bound)), measured: time(middle), verdict }
     };
     let cold = [&ours.cold, &theirs.cold].map(|all| median_time(all));
     let targets = vec![
-        at_most("a component from disk", &component.from_disk, Duration::from_millis(5)),
-        at_most("a component beside another replica", &component.beside_another, Duration::from_millis(1)),
-        at_most("`berth up hello.wasm` with a warm cache", &ours.warm, Duration::from_millis(50)),
+        at_most("the host's own part of a component's start, from disk", own.from_disk[0], Duration::from_millis(5)),
+        at_most("the same beside another replica", own.beside_another[0], Duration::from_millis(1)),
+        at_most("a component's start through the local API, from disk", median_time(&component.from_disk), Duration::from_millis(5)),
+        at_most("`berth up hello.wasm` with a warm cache", median_time(&ours.warm), Duration::from_millis(50)),
         Target {
             what: "`berth up hello.wasm` with nothing cached".into(),
             wanted: format!("not above the peer's {}", time(cold[1])),
@@ -211,8 +233,9 @@ fn report(commands: &[Command; 2], component: &Component, lines: Vec<String>) ->
     ];
     let notes = vec![
         "Medians and ranges. Of a command, from before its process is made to a whole answer with status 200, asked for every 0.1 ms or so; \
-         of a component, from before a Workload is sent to the local API, through operator and host, to the same. Files are in the page \
-         cache. Both programs keep compiled code in the home folder, by default."
+         of a component, from before a Workload is sent to the local API, through a commit to disk, operator and host, to the same; the \
+         host's own part is measured in a process of its own, from before the host is told of the workload. Files are in the page cache. \
+         Both programs keep compiled code in the home folder, by default."
             .to_owned(),
     ];
     let micros = |all: &[Duration]| all.iter().map(|took| took.as_micros() as u64).collect::<Vec<_>>();
@@ -220,6 +243,7 @@ fn report(commands: &[Command; 2], component: &Component, lines: Vec<String>) ->
         "berth": {"cold": micros(&ours.cold), "warm": micros(&ours.warm)},
         "peer": {"cold": micros(&theirs.cold), "warm": micros(&theirs.warm)},
         "component": {"from_disk": micros(&component.from_disk), "beside_another": micros(&component.beside_another), "stored": micros(&component.stored)},
+        "own": {"from_disk": micros(&own.from_disk), "beside_another": micros(&own.beside_another)},
     });
     Report { commands: lines, notes, tables: vec![table], targets, raw }
 }
@@ -236,9 +260,22 @@ mod tests {
             Command { side: Side::Peer, cold: ms(&[200]), warm: ms(&[30]) },
         ];
         let component = Component { from_disk: ms(&[4, 5, 9]), beside_another: ms(&[2]), stored: ms(&[1, 1]) };
-        let report = report(&commands, &component, Vec::new());
+        let own = Own { from_disk: [2, 1, 6].map(Duration::from_millis), beside_another: [2, 1, 3].map(Duration::from_millis) };
+        let report = report(&commands, &component, &own, Vec::new());
         let verdicts: Vec<Verdict> = report.targets.iter().map(|target| target.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Met, Verdict::Missed, Verdict::Met, Verdict::Missed]);
+        assert_eq!(verdicts, [Verdict::Met, Verdict::Missed, Verdict::Met, Verdict::Met, Verdict::Missed]);
         assert_eq!(report.tables[0].rows[1][1], "45.0 ms (40.0 ms to 51.0 ms)");
+    }
+
+    #[test]
+    fn the_host_s_own_part_is_read_from_its_table() {
+        let lines = [
+            "from told to answered  median  least  most",
+            "from disk  1.9ms  1.8ms  2.4ms",
+            "beside another replica  612.3µs  0.5ms  1.0ms",
+        ];
+        let own = own(&lines.map(String::from)).expect("it is the table");
+        assert_eq!((own.from_disk[2], own.beside_another[0]), (Duration::from_micros(2400), Duration::from_nanos(612_300)));
+        assert!(super::own(&[]).is_none());
     }
 }

@@ -29,10 +29,11 @@ const RUNTIME_END: Duration = Duration::from_secs(2);
 /// Signals that follow one another within this time are one: nobody presses Ctrl-C twice as fast.
 const ECHO: Duration = Duration::from_millis(200);
 
-pub(super) fn run(args: &Up, settings: config::Up, common: &Common, out: &mut Output) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Up, mut settings: config::Up, common: &Common, out: &mut Output) -> Result<Exit, Failure> {
     let mut inputs = manifests(&args.files);
     inputs.extend(args.paths.iter().cloned().map(Input::Path));
     let intake = intake::read(&inputs, &mut std::io::stdin())?;
+    settings.local.host.expected = intake.single_images();
     // Before the host, which counts with what there is.
     let files = system::allow_open_files(settings.open_files);
     files.map_err(|error| usage(format!("--open-files: {error}")))?;

@@ -4,7 +4,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use berth_oci::Prune;
+use berth_model::image::ImageRef;
+use berth_model::resource::PullPolicy;
+use berth_model::workload::PullCredentials;
+use berth_oci::{Artifact, FetchError, Prune, Source};
 
 use super::*;
 use crate::code::CodeSettings;
@@ -123,6 +126,51 @@ async fn l19_a_compile_that_nobody_waits_for_any_more_is_still_the_only_one() {
     let (compiled, _) = tokio::join!(waits, go_on);
     assert!(compiled.unwrap().1, "it joined the first");
     assert_eq!(RUNS.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_is_compiled_ahead_is_new_to_the_first_workload_and_compiled_once() {
+    struct Disk(Bytes);
+    #[async_trait::async_trait]
+    impl Source for Disk {
+        async fn fetch(&self, _: &ImageRef, _: PullPolicy, _: Option<&PullCredentials>) -> Result<Artifact, FetchError> {
+            Ok(Artifact { digest: Digest::of(&self.0), bytes: self.0.clone(), cached: false })
+        }
+    }
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    fn count(_: &Inspection) -> Vec<String> {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        Vec::new()
+    }
+    let (engines, compiler) = (engines(), Compiler::new(bounds(2), None, Arc::default()));
+    let (digest, bytes) = component(0);
+    let provides = Provides { missing: count, largest_table: 0 };
+    let source: Arc<dyn Source> = Arc::new(Disk(bytes.clone()));
+    let local = ImageRef::File("/a.wasm".into());
+    let pulled = ImageRef::parse("registry.example/a:1").unwrap();
+    compiler.expect(&[local, pulled], &source, &engines, provides);
+    while compiler.pool.known.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let compile = async || compiler.compile(&digest, bytes.clone(), &engines, provides).await.unwrap();
+    let (first, second) = (compile().await, compile().await);
+    assert!(Arc::ptr_eq(&first.0, &second.0));
+    assert_eq!((first.1, second.1, RUNS.load(Ordering::SeqCst)), (false, true, 1));
+    // What is kept for nobody holds up no end.
+    drop((first, second));
+    compiler.settled(PATIENCE).await;
+    assert!(compiler.tasks.is_empty());
+}
+
+#[tokio::test]
+async fn a_component_that_isnt_valid_is_refused_with_words_though_the_engine_validates() {
+    let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
+    let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
+    // An import section that says of one import that it has one, and goes on.
+    let bytes: Bytes = [b"\0asm\x0d\0\x01\0".as_slice(), &[7, 2, 1, 0x7f]].concat().into();
+    let refused = compiler.compile(&Digest::of(&bytes), bytes.clone(), &engines, provides).await.err();
+    assert_eq!(refused, intake::inspect(&bytes).err().map(CompileError::NotAComponent));
+    assert!(compiler.compile(&Digest::of(b""), Bytes::new(), &engines, provides).await.is_err());
 }
 
 /// Compiles the first component with the code of `folder`: whether it came from disk.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use berth_host::intake::{HttpExport, inspect};
+use berth_host::intake::{HttpExport, outline};
 use berth_model::image::ImageRef;
 use berth_model::resource::{ComponentSpec, Deployment, DeploymentSpec, HostInterfaceSpec, ObjectMeta, Resource, Template, WorkloadSpec};
 
@@ -16,7 +16,7 @@ const MAX_NAME: usize = 40;
 pub(super) fn component(path: &Path) -> Result<Resource, IntakeError> {
     let bytes = images::read_component(path).map_err(|source| IntakeError::Read { path: path.into(), source })?;
     // A file that is no component is deployed all the same, so that the error is the workload's and the rest keeps running.
-    let http = inspect(&bytes).ok().and_then(|found| found.http()).unwrap_or(HttpExport::P2);
+    let http = outline(&bytes).ok().and_then(|found| found.http()).unwrap_or(HttpExport::P2);
     Ok(deployment(path, ImageRef::File(absolute(path)?), &[handler(http)]))
 }
 

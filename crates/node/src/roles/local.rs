@@ -135,7 +135,8 @@ pub struct Local {
 }
 
 impl Local {
-    /// Starts everything; workloads of the data folder come up in the background. Call it inside a tokio runtime.
+    /// Starts everything, and begins to compile what the host is to expect first of all; workloads of the data folder come up in the
+    /// background. Call it inside a tokio runtime.
     ///
     /// # Errors
     ///
@@ -146,22 +147,15 @@ impl Local {
             None => DataFolder::ephemeral()?,
         };
         data.note(&Holder::this_process(String::new()))?;
-        let store: Arc<dyn Store> = match data.is_ephemeral() {
-            true => Arc::new(EmbeddedStore::in_memory()?),
-            false => Arc::new(EmbeddedStore::open(&data.store_path())?),
-        };
-        let events = Arc::new(EventRing::new(DEFAULT_CAPACITY));
-        let socket = listen(&data.socket_path()?)?;
-        let admin = match config.admin_addr {
-            Some(addr) => Some(TcpListener::bind(addr).await.map_err(|source| LocalError::Admin { addr, source })?),
-            None => None,
-        };
+        // The store is opened while the host starts: a new one is made with several syncs of the disk.
+        let file = (!data.is_ephemeral()).then(|| data.store_path());
+        let opening = tokio::task::spawn_blocking(move || file.map_or_else(EmbeddedStore::in_memory, |path| EmbeddedStore::open(&path)));
+        let started = Hosting::start(&config, &data).await;
+        // Also when the host can't start: nothing of the folder is in use afterwards. It isn't cancelled while it is waited for.
+        let opened = opening.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
+        let store: Arc<dyn Store> = Arc::new(opened?);
+        let Hosting { host, events, caches, registry, socket, admin } = started?;
         let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        let caches = Caches::open(&config.caches, &data.path().join("cache"))?;
-        let source = caches.source(config.registries.clone())?;
-        let registry = source.registry().clone();
-        let host_config = HostConfig { code: Some(caches.code.clone()), ..config.host.clone() };
-        let host = Host::start(host_config, Arc::new(source), events.clone())?;
         let holder = Holder::this_process(host.http_addr().to_string());
         data.note(&holder)?;
 
@@ -345,6 +339,33 @@ impl Drop for Local {
     fn drop(&mut self) {
         // After a drain there is nothing left to cut off.
         self.host.kill();
+    }
+}
+
+/// What is started while the store is opened.
+struct Hosting {
+    host: Arc<Host>,
+    events: Arc<EventRing>,
+    caches: Caches,
+    registry: RegistrySource,
+    socket: UnixListener,
+    admin: Option<TcpListener>,
+}
+
+impl Hosting {
+    async fn start(config: &LocalConfig, data: &DataFolder) -> Result<Hosting, LocalError> {
+        let events = Arc::new(EventRing::new(DEFAULT_CAPACITY));
+        let socket = listen(&data.socket_path()?)?;
+        let admin = match config.admin_addr {
+            Some(addr) => Some(TcpListener::bind(addr).await.map_err(|source| LocalError::Admin { addr, source })?),
+            None => None,
+        };
+        let caches = Caches::open(&config.caches, &data.path().join("cache"))?;
+        let source = caches.source(config.registries.clone())?;
+        let registry = source.registry().clone();
+        let host_config = HostConfig { code: Some(caches.code.clone()), ..config.host.clone() };
+        let host = Host::start(host_config, Arc::new(source), events.clone())?;
+        Ok(Hosting { host, events, caches, registry, socket, admin })
     }
 }
 

@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
     }
 
     async fn send(&self, method: &Method, address: &str, accept: &'static str) -> Result<Response, Failed> {
-        let mut request = self.transport.registries.request(method.clone(), address).header(ACCEPT, accept);
+        let mut request = self.transport.clients().registries.request(method.clone(), address).header(ACCEPT, accept);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -240,14 +240,15 @@ impl<'a> Session<'a> {
         let request = match credentials {
             Some(Credentials::Identity(identity)) => self
                 .transport
+                .clients()
                 .tokens
                 .post(url)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(challenge::refresh_form(service, scope, identity)),
             Some(Credentials::Basic { username, password }) => {
-                self.transport.tokens.get(challenge::token_url(&url, service, scope)).basic_auth(username, Some(password))
+                self.transport.clients().tokens.get(challenge::token_url(&url, service, scope)).basic_auth(username, Some(password))
             }
-            Some(Credentials::Registry(_)) | None => self.transport.tokens.get(challenge::token_url(&url, service, scope)),
+            Some(Credentials::Registry(_)) | None => self.transport.clients().tokens.get(challenge::token_url(&url, service, scope)),
         };
         let mut response = self.await_response(request).await?;
         match response.status() {

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 
+use reqwest::redirect::Policy;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -42,9 +43,29 @@ pub enum RegistrySettingsError {
     },
 }
 
-/// What requests go through.
+/// The authorities that the system trusts, read once for the process: there are some hundred files of them, and reading and checking
+/// these takes milliseconds. Who asks first blocks for so long.
+pub fn system_authorities() -> &'static RootCertStore {
+    static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    });
+    &SYSTEM
+}
+
+/// What requests go through. Its clients are made for the first of them: a start that pulls nothing needs no authorities.
 #[derive(Clone, Debug)]
 pub struct Transport {
+    settings: Arc<RegistrySettings>,
+    /// Those of the settings' file.
+    authorities: RootCertStore,
+    clients: Arc<OnceLock<Clients>>,
+}
+
+/// The clients.
+#[derive(Debug)]
+pub struct Clients {
     /// For registries: follows redirects within bounds.
     pub registries: reqwest::Client,
     /// For token servers: what they are sent is secret, so they can't send it on.
@@ -52,9 +73,31 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Reads the authorities' file and the system's authorities. Blocks for as long as that takes.
+    /// Reads the authorities' file. Blocks for as long as that takes.
     pub fn new(settings: &RegistrySettings) -> Result<Self, RegistrySettingsError> {
-        let tls = tls(settings.ca_file.as_deref())?;
+        let authorities = settings.ca_file.as_deref().map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
+        // What could be wrong with the settings is known now.
+        Clients::new(settings, authorities.clone())?;
+        Ok(Self { settings: Arc::new(settings.clone()), authorities, clients: Arc::default() })
+    }
+
+    /// The clients, which trust the system's authorities and those of the file. Blocks while they are made.
+    pub fn clients(&self) -> &Clients {
+        self.clients.get_or_init(|| {
+            let mut roots = system_authorities().clone();
+            roots.roots.extend_from_slice(&self.authorities.roots);
+            Clients::new(&self.settings, roots).expect("they could be made with fewer authorities")
+        })
+    }
+}
+
+impl Clients {
+    fn new(settings: &RegistrySettings, roots: RootCertStore) -> Result<Clients, RegistrySettingsError> {
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the ring provider supports the default protocol versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let client = |redirects| {
             let builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -64,36 +107,29 @@ impl Transport {
             let builder = if settings.environment_proxies { builder } else { builder.no_proxy() };
             builder.build().map_err(|error| RegistrySettingsError::Client { problem: deepest(&error) })
         };
-        Ok(Self { registries: client(bounded(settings.limits.redirects))?, tokens: client(reqwest::redirect::Policy::none())? })
+        Ok(Clients { registries: client(bounded(settings.limits.redirects))?, tokens: client(Policy::none())? })
     }
 }
 
-/// TLS with the system's authorities and those of a file.
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, RegistrySettingsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let unusable = |problem: String| RegistrySettingsError::CaUnusable { path: path.to_owned(), problem };
-        let content = std::fs::read(path).map_err(|source| RegistrySettingsError::CaUnreadable { path: path.to_owned(), source })?;
-        let certificates =
-            CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>().map_err(|error| unusable(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(unusable("it has none".to_owned()));
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-        }
+/// The authorities of a file.
+fn authorities(path: &Path) -> Result<RootCertStore, RegistrySettingsError> {
+    let unusable = |problem: String| RegistrySettingsError::CaUnusable { path: path.to_owned(), problem };
+    let content = std::fs::read(path).map_err(|source| RegistrySettingsError::CaUnreadable { path: path.to_owned(), source })?;
+    let certificates =
+        CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>().map_err(|error| unusable(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(unusable("it has none".to_owned()));
     }
-    Ok(ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the ring provider supports the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok(roots)
 }
 
 /// Redirects up to a bound, and none out of TLS: what a registry is sent to would see, or could change, what is pulled.
-fn bounded(limit: usize) -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(move |attempt| {
+fn bounded(limit: usize) -> Policy {
+    Policy::custom(move |attempt| {
         let was_tls = attempt.previous().iter().any(|url| url.scheme() == "https");
         if was_tls && attempt.url().scheme() != "https" {
             attempt.error(Refused::Downgrade)
@@ -178,7 +214,7 @@ mod tests {
     fn a_file_without_authorities_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
-        let open = || tls(Some(&path)).unwrap_err().to_string();
+        let open = || authorities(&path).unwrap_err().to_string();
         assert_eq!(open(), format!("--registry-ca-path: {} can't be read", path.display()));
         std::fs::write(&path, "not PEM").unwrap();
         assert!(open().contains("holds no PEM certificate"), "{}", open());
