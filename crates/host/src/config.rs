@@ -29,8 +29,8 @@ pub struct HostConfig {
     pub limits: Effective,
     /// Requests in flight on the whole host, 1 to 10,000. Each may hold an instance.
     pub slots: u32,
-    /// Instances at once in each of the two engines, warm ones included, 1 to 100,000. None: twice the slots, since warm
-    /// instances live beside those in flight.
+    /// Instances at once in each of the two engines, warm ones and services included, 1 to 100,000. None: twice the slots, since warm
+    /// instances live beside those in flight, and the services.
     pub instances: Option<u32>,
     /// Linear memory of all instances together, bytes.
     pub memory_budget_bytes: u64,
@@ -49,6 +49,8 @@ pub struct HostConfig {
     pub tick: Duration,
     /// How long a workload that stops may finish its requests.
     pub drain_grace: Duration,
+    /// How services are kept going.
+    pub services: ServiceConfig,
     /// Where the memory of instances that end is given back.
     pub reclaim: ReclaimConfig,
     /// Log lines kept per workload.
@@ -73,6 +75,23 @@ pub struct ReclaimConfig {
     /// Instances that may wait for it at once, an eighth of all there may be at most; past that it is done where they ended, as it is where
     /// more memory would wait than is free of the budget.
     pub most_waiting: u32,
+}
+
+/// How services, the long-running components of workloads, are kept going.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Services at once on the whole host, 0 to 10,000. Each holds an instance for as long as its workload lives.
+    pub most: u32,
+    /// How long a service that was told to end may take for it before it is interrupted.
+    pub grace: Duration,
+    /// A service that doesn't listen counts as running once it has gone on for this long.
+    pub settle: Duration,
+    /// Wait before the first restart within the window; it doubles with each further one.
+    pub first_wait: Duration,
+    /// The longest wait before a restart.
+    pub longest_wait: Duration,
+    /// The time within which restarts are counted, for their number as for their waits.
+    pub window: Duration,
 }
 
 /// Where and how HTTP is answered.
@@ -117,12 +136,30 @@ impl Default for HostConfig {
             // 50 at the 99th percentile, with 1 ms as long as beside any program that computes.
             tick: Duration::from_millis(1),
             drain_grace: Duration::from_secs(30),
+            services: ServiceConfig::default(),
             reclaim: ReclaimConfig::default(),
             log_lines: 1000,
             log_lines_per_second: 1000,
             code: None,
             expected: Vec::new(),
             extra_ca: None,
+        }
+    }
+}
+
+impl Default for ServiceConfig {
+    fn default() -> ServiceConfig {
+        ServiceConfig {
+            // 4 GiB of address space each and per engine, like the instances of requests.
+            most: 250,
+            // Docker's. Most servers don't look at their standard input, and would use up all of a longer one.
+            grace: Duration::from_secs(10),
+            // Longer than programs need to read their configuration and fail.
+            settle: Duration::from_secs(1),
+            // A crash that happens once is hardly noticed; one that goes on happening is slowed to two to four starts a minute.
+            first_wait: Duration::from_millis(200),
+            longest_wait: Duration::from_secs(30),
+            window: Duration::from_secs(600),
         }
     }
 }
@@ -137,7 +174,8 @@ const INGRESS_PART: u64 = 2;
 impl HostConfig {
     /// Instances at once in each engine.
     pub fn instances(&self) -> u32 {
-        self.instances.unwrap_or_else(|| self.slots.saturating_mul(2).saturating_add(self.reclaim.most_waiting))
+        self.instances
+            .unwrap_or_else(|| self.slots.saturating_mul(2).saturating_add(self.services.most).saturating_add(self.reclaim.most_waiting))
     }
 
     /// Memory that instances which are gone may leave resident, bytes.

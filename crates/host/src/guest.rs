@@ -13,6 +13,7 @@ use crate::guest_store::GuestStore;
 use crate::limiter::Limiter;
 use crate::member::{Member, Seat};
 use crate::request_id::RequestId;
+use crate::service::signal::UntilTold;
 use crate::turn;
 
 /// Resources of WASI that a guest may hold at once (L31). A request takes about ten, and as many for each it sends.
@@ -75,6 +76,14 @@ impl Guest {
             member.turn_to(request.clone());
             member.outgoing.set_deadline(deadline);
         }
+    }
+
+    /// Makes it the guest of a service, which works for no request and ends when it is told to: `stdin` says so, and each of its
+    /// outgoing requests has a deadline of its own.
+    pub(crate) fn serves_long(&mut self, stdin: UntilTold) {
+        self.root.set_stdin(stdin);
+        let patience = self.root.component().limits.request_timeout;
+        self.members().for_each(|member| member.outgoing.set_patience(patience));
     }
 
     /// Says whose request the guest works for.

@@ -4,7 +4,7 @@ mod bounds;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use berth_http::{BindError, Running, Server, ServerConfig};
@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::bounds::Bound;
 use crate::admission::HostSlots;
@@ -33,10 +33,13 @@ use crate::pace::Paces;
 use crate::prepare::{self, Preparer};
 use crate::reclaim::{Reclaim, Reclaimer};
 use crate::routes::Routes;
+use crate::service::threads::Threads;
 use crate::status::{Status, WantedWorkload};
 use crate::supervisor::Supervisor;
 use crate::ticker::Pulse;
 
+/// Time that workloads have to stop, however long the drain took before.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 /// Time at the end for code that is being written to disk.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -111,12 +114,22 @@ impl Host {
             paces: Paces::default(),
             reclaim,
         });
-        let preparer = Preparer { config: config.clone(), engines, compiler, source, shared, slots: slots.clone(), logs: logs.clone() };
+        let preparer = Preparer {
+            config: config.clone(),
+            engines,
+            compiler,
+            source,
+            shared,
+            slots: slots.clone(),
+            services: Arc::new(Semaphore::new(config.services.most as usize)),
+            logs: logs.clone(),
+        };
         let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
         let server = Server::bind(server_config(&config))?;
         let http_addr = server.local_addr();
         preparer.engines.complete().map_err(StartError::Engine)?;
-        let supervisor = Supervisor::new(preparer, routes.clone(), tokio::runtime::Handle::current());
+        let threads = Threads::new(server.runtimes().to_vec());
+        let supervisor = Supervisor::new(preparer, routes.clone(), tokio::runtime::Handle::current(), threads);
         let running = server.serve(Arc::new(Ingress { routes, metrics: metrics.clone() }));
         Ok(Arc::new(Host {
             id: HostId::random(),
@@ -205,14 +218,19 @@ impl Host {
         registry.register_collector(Box::new(collector));
     }
 
-    /// Ends the host well: accepts no more, finishes requests within `grace`, cuts the rest, and stops all workloads (L34).
+    /// Ends the host well: accepts no more, finishes requests within `grace`, cuts the rest, and stops all workloads (L34). Services have
+    /// what is left of the grace period, a second at least.
     pub async fn drain(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
         let server = self.server.lock().expect("no panic while held").take();
-        if let Some(server) = server {
+        if let Some(server) = &server {
             let drained = server.drain(grace).await;
             tracing::info!(?drained, "ingress drained");
         }
-        self.supervisor.shutdown(Duration::from_secs(1)).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.supervisor.shutdown(left.max(LEAST_GRACE)).await;
+        // Its threads run the services, so they end after them.
+        drop(server);
         // Code that was compiled a moment ago is kept for the next start; a long compile isn't waited for.
         self.supervisor.preparer.compiler.settled(SETTLE).await;
     }

@@ -36,6 +36,15 @@ pub enum HttpExport {
     P3,
 }
 
+/// How a component runs as a program, which a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunExport {
+    /// `wasi:cli/run@0.2`.
+    P2,
+    /// `wasi:cli/run@0.3`.
+    P3,
+}
+
 /// A file that is no component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAComponent {
@@ -219,11 +228,23 @@ fn original(name: &str) -> &str {
 impl Inspection {
     /// How it answers HTTP, if it does. A component that exports both versions is served by 0.3.
     pub fn http(&self) -> Option<HttpExport> {
-        let exports = |interface: &str, minor: u64| self.exports.iter().any(|name| is_http(name, interface, minor));
+        let exports = |interface: &str, minor: u64| self.exports.iter().any(|name| is_wasi(name, "http", interface, minor));
         if exports("handler", 3) {
             Some(HttpExport::P3)
         } else if exports("incoming-handler", 2) {
             Some(HttpExport::P2)
+        } else {
+            None
+        }
+    }
+
+    /// How it runs as a program, if it does. A component that exports both versions is run by 0.3.
+    pub fn run(&self) -> Option<RunExport> {
+        let exports = |minor: u64| self.exports.iter().any(|name| is_wasi(name, "cli", "run", minor));
+        if exports(3) {
+            Some(RunExport::P3)
+        } else if exports(2) {
+            Some(RunExport::P2)
         } else {
             None
         }
@@ -235,8 +256,8 @@ impl Inspection {
     }
 }
 
-fn is_http(name: &str, interface: &str, minor: u64) -> bool {
-    InterfaceName::from_str(name).is_ok_and(|n| n.namespace == "wasi" && n.package == "http" && n.interface == interface)
+fn is_wasi(name: &str, package: &str, interface: &str, minor: u64) -> bool {
+    InterfaceName::from_str(name).is_ok_and(|n| n.namespace == "wasi" && n.package == package && n.interface == interface)
         && wasi_minor(name) == Some(minor)
 }
 
@@ -278,6 +299,9 @@ mod tests {
         assert_eq!(with(&["wasi:http/incoming-handler@0.2.12"]).http(), Some(HttpExport::P2));
         assert_eq!(with(&["wasi:http/handler@0.3.0"]).http(), Some(HttpExport::P3));
         assert_eq!(with(&["wasi:cli/run@0.2.3"]).http(), None);
+        assert_eq!(with(&["wasi:cli/run@0.2.3"]).run(), Some(RunExport::P2));
+        assert_eq!(with(&["wasi:cli/run@0.2.3", "wasi:cli/run@0.3.0"]).run(), Some(RunExport::P3));
+        assert_eq!(with(&["wasi:http/handler@0.3.0", "acme:cli/run@0.2.0"]).run(), None);
         assert!(with(&["wasi:http/handler@0.3.0"]).uses_p3());
         let imports = |name: &str| Inspection { imports: vec![name.into()], ..with(&[]) };
         assert!(imports("m12-wasi:cli/environment@0.3.0").uses_p3() && !imports("m1-wasi:cli/environment@0.2.3").uses_p3());

@@ -30,6 +30,7 @@ mod reclaim;
 mod request_id;
 mod reuse;
 mod routes;
+mod service;
 mod status;
 mod stdio;
 mod supervisor;
@@ -37,7 +38,7 @@ mod ticker;
 mod turn;
 
 pub use code::{CodeCache, CodeEntry, CodeSettings, CodeSum};
-pub use config::{HostConfig, IngressConfig, ReclaimConfig};
+pub use config::{HostConfig, IngressConfig, ReclaimConfig, ServiceConfig};
 pub use host::{Bound, Host, StartError};
 pub use metrics::WorkloadFigures;
 pub use status::{ComponentStatus, State, Status, WantedWorkload};

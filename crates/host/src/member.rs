@@ -23,6 +23,7 @@ use crate::egress::sockets;
 use crate::guest::Guest;
 use crate::logs::Stream;
 use crate::request_id::RequestId;
+use crate::service::signal::UntilTold;
 use crate::stdio::GuestOutput;
 
 /// Random bytes per call (L31).
@@ -65,6 +66,8 @@ pub(crate) struct Member {
     pub(crate) lookups: Lookups,
     /// Where unfinished lines wait; empty until the member's WASI is made.
     outputs: Vec<GuestOutput>,
+    /// None: it has no input.
+    stdin: Option<UntilTold>,
 }
 
 impl Member {
@@ -72,11 +75,16 @@ impl Member {
         let asker = Asker::new(component.clone(), request);
         let mut outgoing = Outgoing::new(asker.clone());
         outgoing.set_deadline(deadline);
-        Member { wasi: None, outgoing, lookups: Lookups::new(asker.clone()), asker, outputs: Vec::new() }
+        Member { wasi: None, outgoing, lookups: Lookups::new(asker.clone()), asker, outputs: Vec::new(), stdin: None }
     }
 
     pub(crate) fn component(&self) -> &Arc<Component> {
         &self.asker.component
+    }
+
+    /// Gives it an input, before it is asked for.
+    pub(crate) fn set_stdin(&mut self, stdin: UntilTold) {
+        self.stdin = Some(stdin);
     }
 
     /// Says whose request the guest works for. A line that the last request left unfinished is its own.
@@ -100,6 +108,9 @@ impl Member {
         self.outputs = vec![stdout.clone(), stderr.clone()];
         let mut builder = WasiCtxBuilder::new();
         builder.stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM_BYTES);
+        if let Some(stdin) = self.stdin.take() {
+            builder.stdin(stdin);
+        }
         for (key, value) in &self.asker.component.environment {
             builder.env(key, value);
         }

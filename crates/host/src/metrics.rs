@@ -145,6 +145,8 @@ pub(crate) struct WorkloadMetrics {
     /// Requests served by an instance that had served before.
     pub(crate) reused: Counter,
     pub(crate) restarts: Counter,
+    /// Services that run.
+    pub(crate) services: Gauge,
 }
 
 impl WorkloadMetrics {
@@ -161,6 +163,7 @@ impl WorkloadMetrics {
             cold_starts: Counter::default(),
             reused: Counter::default(),
             restarts: Counter::default(),
+            services: Gauge::default(),
         }
     }
 
@@ -250,6 +253,8 @@ pub(crate) struct HostMetrics {
     pub(crate) instances_live: Gauge,
     /// Requests that found no free instance.
     pub(crate) no_instance: Counter,
+    /// Services that found as many as there may be.
+    pub(crate) no_service: Counter,
     compiles: Counter,
     /// Components that found the queue of compiles full.
     pub(crate) compiles_refused: Counter,

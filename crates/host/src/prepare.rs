@@ -1,6 +1,7 @@
 //! Prepare once (D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
 //! first request, and what is wrong is found here, named, with the way out.
 
+mod service;
 mod units;
 
 use std::sync::Arc;
@@ -11,20 +12,24 @@ use berth_model::interface::InterfaceName;
 use berth_model::limits::Effective;
 use berth_model::workload::{self, Workload};
 use berth_oci::{FetchError, Source};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use wasmtime::component::InstancePre;
 
 use crate::admission::{Admission, HostSlots};
-use crate::compile::{CompileError, Compiler, Provides};
+use crate::compile::{CompileError, Compiled, Compiler, Provides};
 use crate::component::{Component, Shared, Unit, Voice};
 use crate::config::HostConfig;
 use crate::egress;
 use crate::engine::{self, Engines};
+use crate::guest::Guest;
 use crate::intake::{HttpExport, Inspection, NotAComponent};
 use crate::invoke::{Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
 use crate::metrics::WorkloadMetrics;
 use crate::pace::Pace;
 use crate::reuse::{Bounds, Reuse, WarmPool};
+use crate::service::Program;
 use crate::status::ComponentStatus;
 
 use self::units::Fetched;
@@ -40,12 +45,16 @@ pub(crate) struct Preparer {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) slots: Arc<HostSlots>,
+    /// Services that may still be started.
+    pub(crate) services: Arc<Semaphore>,
     pub(crate) logs: Arc<LogBook>,
 }
 
 /// A workload that can serve.
 pub(crate) struct Prepared {
     pub(crate) http: Option<Arc<HttpWorkload>>,
+    /// Its service, not started yet.
+    pub(crate) service: Option<Program>,
     pub(crate) components: Vec<ComponentStatus>,
 }
 
@@ -102,6 +111,13 @@ pub(crate) enum PrepareError {
     SeveralEntries(Vec<String>),
     #[error("the wasi:http host interface names component {0:?} in config.component, and the workload has no HTTP component of that name")]
     NoSuchEntry(String),
+    #[error(
+        "the service exports no wasi:cli/run but {}: give a program, such as a Rust binary built for the target wasm32-wasip2, or list it under components",
+        if .0.is_empty() { "nothing".into() } else { .0.join(", ") }
+    )]
+    NoRunExport(Vec<String>),
+    #[error("this host runs {0} services already, which is as many as it may (services)")]
+    ServiceLimit(u32),
     #[error("{0}")]
     Unsupported(&'static str),
 }
@@ -149,6 +165,8 @@ impl PrepareError {
             PrepareError::Linking(error) => error.reason(),
             PrepareError::NoHttpExport { .. } => "NoHttpExport",
             PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
+            PrepareError::NoRunExport(_) => "NoRunExport",
+            PrepareError::ServiceLimit(_) => "ServiceLimit",
             PrepareError::Unsupported(_) | PrepareError::WayNotServed { .. } | PrepareError::MemberSockets { .. } => "Unsupported",
         }
     }
@@ -161,6 +179,10 @@ struct Linked {
     name: String,
     inspection: Inspection,
     entry: Option<Entry>,
+    runs: Arc<Unit>,
+    engine: wasmtime::Engine,
+    pre: InstancePre<Guest>,
+    code: Arc<Compiled>,
     compiled: Duration,
     cached: bool,
 }
@@ -188,17 +210,28 @@ impl Preparer {
         for component in &workload.components {
             fetched.push(self.fetch(component.clone(), Role::Component).await?);
         }
+        if let Some(service) = &workload.service {
+            fetched.push(self.fetch(service::as_component(service), Role::Service).await?);
+        }
         let plan = self.plan(workload, &fetched).await?;
         let mut linked = Vec::with_capacity(plan.units.len());
         for unit in &plan.units {
             linked.push(self.link(&whole, &fetched, &plan, unit).await?);
         }
         let components = statuses(&fetched, &plan, &linked);
+        let service = match &workload.service {
+            // It is the last part, and the root of a unit of its own.
+            Some(spec) => {
+                let unit = linked.iter().position(|unit| unit.root == workload.components.len());
+                Some(self.program(linked.remove(unit.expect("the service is a root")), spec)?)
+            }
+            None => None,
+        };
         let http = match &workload.http {
             Some(entry) => Some(self.entry(linked, plan.entry, entry.component.as_deref(), metrics)?),
             None => None,
         };
-        Ok(Prepared { http, components })
+        Ok(Prepared { http, service, components })
     }
 
     async fn link(
@@ -220,13 +253,13 @@ impl Preparer {
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };
         let linker = set.linker(unit.members.len()).map_err(link_error)?;
         let pre = linker.instantiate_pre(&compiled.component).map_err(link_error)?;
-        let runs = self.unit(whole, unit, fetched, binary.spans);
+        let runs = Arc::new(self.unit(whole, unit, fetched, binary.spans));
         let entry = match inspection.http() {
             Some(export) => Some(Entry {
                 component: runs.root.clone(),
-                unit: Arc::new(runs),
+                unit: runs.clone(),
                 engine: set.engine.clone(),
-                pre: handler(export, pre).map_err(link_error)?,
+                pre: handler(export, pre.clone()).map_err(link_error)?,
                 reuse: reuse(export, &spec.reuse),
                 cut: CancellationToken::new(),
                 _compiled: compiled.clone(),
@@ -235,7 +268,8 @@ impl Preparer {
         };
         let cached = known || compiled.from_disk;
         let took = if cached { Duration::ZERO } else { compiled.took };
-        Ok(Linked { root: unit.root, name: spec.name.clone(), inspection, entry, compiled: took, cached })
+        let (engine, name) = (set.engine.clone(), spec.name.clone());
+        Ok(Linked { root: unit.root, name, inspection, entry, runs, engine, pre, code: compiled, compiled: took, cached })
     }
 
     /// Who runs in a unit. Its members share a store, so the root's limits on memory are those of all together.
@@ -320,13 +354,11 @@ fn statuses(fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) -> Vec<Comp
 }
 
 fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
-    if workload.service.is_some() {
-        return Err(PrepareError::Unsupported("this host runs no services: leave spec.service out"));
-    }
-    if !workload.volumes.is_empty() || workload.components.iter().any(|c| !c.resources.mounts.is_empty()) {
+    let mut resources = workload.components.iter().map(|c| &c.resources).chain(workload.service.iter().map(|s| &s.resources));
+    if !workload.volumes.is_empty() || resources.clone().any(|r| !r.mounts.is_empty()) {
         return Err(PrepareError::Unsupported("this host mounts no volumes: leave spec.volumes and volumeMounts out"));
     }
-    if workload.components.iter().any(|c| !c.resources.grants.loopback_ports.is_empty()) {
+    if resources.any(|r| !r.grants.loopback_ports.is_empty()) {
         return Err(PrepareError::Unsupported(
             "this host opens no ports of its loopback under host.wasmcloud.internal: leave allowedHostLoopbackPorts out, and let the component use an address such as 127.0.0.1:5432 that allowedHosts names",
         ));

@@ -7,6 +7,7 @@
 
 mod item;
 mod leave;
+mod services;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,9 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::item::Item;
+use self::services::Down;
 use crate::logs::Stream;
 use crate::prepare::{Prepared, Preparer};
 use crate::routes::{DEFAULT_DOMAIN, Routes};
+use crate::service::Service;
+use crate::service::threads::Threads;
 use crate::status::{State, Status, WantedWorkload};
 
 /// Longest preparation; the operator tries again. A pull may take 10 minutes, and both that and the compile may wait for others.
@@ -47,10 +51,17 @@ pub(crate) struct Supervisor {
     /// All grace periods are over.
     hurry: CancellationToken,
     runtime: tokio::runtime::Handle,
+    /// Where services run.
+    threads: Arc<Threads>,
 }
 
 impl Supervisor {
-    pub(crate) fn new(preparer: Preparer, routes: Arc<ArcSwap<Routes>>, runtime: tokio::runtime::Handle) -> Arc<Supervisor> {
+    pub(crate) fn new(
+        preparer: Preparer,
+        routes: Arc<ArcSwap<Routes>>,
+        runtime: tokio::runtime::Handle,
+        threads: Threads,
+    ) -> Arc<Supervisor> {
         let supervisor = Arc::new(Supervisor {
             preparer,
             routes,
@@ -62,6 +73,7 @@ impl Supervisor {
             stop: CancellationToken::new(),
             hurry: CancellationToken::new(),
             runtime,
+            threads: Arc::new(threads),
         });
         supervisor.tasks.spawn_on(publish_when_dirty(supervisor.clone()), &supervisor.runtime);
         supervisor
@@ -135,11 +147,12 @@ impl Supervisor {
             self.begin_start(&mut items, wanted)
         };
         loop {
-            let status = self.lock().get(&id).filter(|item| item.born == born).map(Item::status);
-            match status {
-                Some(status) if status.state == State::Starting => {}
-                Some(status) => {
-                    if status.state == State::Error {
+            // The state of its start; a service's fate afterwards is another matter.
+            let seen = self.lock().get(&id).filter(|item| item.born == born).map(|item| (item.state, item.status()));
+            match seen {
+                Some((State::Starting, _)) => {}
+                Some((state, status)) => {
+                    if state == State::Error {
                         self.forget(&mut self.lock(), &id, born);
                     }
                     return status;
@@ -209,6 +222,7 @@ impl Supervisor {
     fn spawn_prepare(self: &Arc<Self>, item: &Item) {
         let (me, id, attempt) = (self.clone(), item.id().clone(), item.attempt);
         let (wanted, log, metrics) = (item.wanted.clone(), item.log.clone(), item.metrics.clone());
+        let overtaken = item.overtaken();
         self.tasks.spawn_on(
             async move {
                 let start = Instant::now();
@@ -219,7 +233,19 @@ impl Supervisor {
                 };
                 let took = start.elapsed();
                 match result {
-                    Ok(Ok(prepared)) => me.prepared(&id, attempt, prepared, took),
+                    Ok(Ok(mut prepared)) => {
+                        let service = match prepared.service.take() {
+                            Some(program) => match me.bring_up((&id, attempt), program, &overtaken).await {
+                                Ok(service) => Some(service),
+                                Err(Down::Overtaken) => return,
+                                Err(Down::Failed(reason, message)) => {
+                                    return me.service_failed(&id, attempt, (reason, message), start.elapsed());
+                                }
+                            },
+                            None => None,
+                        };
+                        me.prepared(&id, attempt, (prepared, service), start.elapsed());
+                    }
                     Ok(Err(error)) => me.failed(&id, attempt, (error.reason(), error.to_string()), took),
                     Err(_) => {
                         let message = format!("was not ready in {} s", PREPARE_TIMEOUT.as_secs());
@@ -231,10 +257,10 @@ impl Supervisor {
         );
     }
 
-    fn prepared(&self, id: &WorkloadId, attempt: u64, prepared: Prepared, took: Duration) {
+    fn prepared(&self, id: &WorkloadId, attempt: u64, (prepared, service): (Prepared, Option<Service>), took: Duration) {
         let mut items = self.lock();
         let Some(item) = current(&mut items, id, attempt) else { return };
-        item.prepared(prepared, took);
+        item.prepared(prepared, service, took);
         self.dirty.notify_one();
     }
 
@@ -248,6 +274,14 @@ impl Supervisor {
         };
         self.touch();
         self.event(&workload, Severity::Warning, reason, message);
+    }
+
+    /// The same of a service, which told log and events itself.
+    fn service_failed(&self, id: &WorkloadId, attempt: u64, (reason, message): (&str, String), took: Duration) {
+        if let Some(item) = current(&mut self.lock(), id, attempt) {
+            item.failed(reason, &message, took);
+        }
+        self.touch();
     }
 
     fn forget(&self, items: &mut HashMap<WorkloadId, Item>, id: &WorkloadId, born: u64) {
@@ -283,7 +317,7 @@ impl Supervisor {
         for (item, claimant) in claiming.into_iter().zip(&claimants) {
             item.conflicts = conflicts.remove(&Arc::as_ptr(&claimant.workload)).unwrap_or_default();
         }
-        replaced.iter().for_each(|form| self.drain(form));
+        replaced.into_iter().for_each(|form| self.drain(form));
         self.touch();
     }
 

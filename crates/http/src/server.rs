@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -68,6 +68,7 @@ pub struct Server {
     local: SocketAddr,
     workers: Vec<(Worker, std_mpsc::SyncSender<Job>)>,
     threads: Vec<JoinHandle<()>>,
+    runtimes: Vec<Handle>,
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
     listening: Arc<watch::Sender<usize>>,
@@ -91,7 +92,7 @@ impl Server {
         let (listening, alive) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
         let senders: Arc<[_]> = senders.into();
-        let mut server = Self { local, workers: Vec::new(), threads: Vec::new(), shared, phase, listening, alive };
+        let mut server = Self { local, workers: Vec::new(), threads: Vec::new(), runtimes: Vec::new(), shared, phase, listening, alive };
         for (index, (socket, handed)) in sockets.into_iter().zip(receivers).enumerate() {
             let failed = |source| BindError::Thread { addr, source };
             let runtime =
@@ -99,6 +100,7 @@ impl Server {
             let entered = runtime.enter();
             let listener = TcpListener::from_std(socket).map_err(failed)?;
             drop(entered);
+            server.runtimes.push(runtime.handle().clone());
             let job = server.start_thread(format!("{thread_name}-{index}"), runtime).map_err(failed)?;
             let worker = Worker {
                 index,
@@ -137,9 +139,15 @@ impl Server {
         self.local
     }
 
+    /// The threads' runtimes, one at least: for what the service runs on them beside answering. What is spawned there runs once the
+    /// server serves, and is dropped when it is killed; a drain leaves it.
+    pub fn runtimes(&self) -> &[Handle] {
+        &self.runtimes
+    }
+
     /// Serves with `service` until the returned [`Running`] says otherwise.
     pub fn serve<S: Service>(self, service: Arc<S>) -> Running {
-        let Self { local, workers, threads, shared, phase, listening, alive } = self;
+        let Self { local, workers, threads, runtimes: _, shared, phase, listening, alive } = self;
         for (worker, job) in workers {
             let service = Arc::clone(&service);
             // The thread waits for this very job, so there is nobody who could refuse it.

@@ -214,9 +214,9 @@ fn imports(wasi_p3: bool) -> Vec<HostInterface> {
 
 /// What the host calls.
 fn exports(wasi_p3: bool) -> Vec<HostInterface> {
-    let mut exports = vec![interface("http", &["incoming-handler"], P2)];
+    let mut exports = vec![interface("http", &["incoming-handler"], P2), interface("cli", &["run"], P2)];
     if wasi_p3 {
-        exports.push(interface("http", &["handler"], P3));
+        exports.extend([interface("http", &["handler"], P3), interface("cli", &["run"], P3)]);
     }
     exports
 }

@@ -11,6 +11,9 @@ use berth_model::id::WorkloadId;
 /// Owners whose last failure is remembered; past it all are forgotten, and may be told once more.
 const MAX_FAILURES: usize = 1000;
 
+/// The host's reason for a workload whose service is started again.
+const RESTARTING: &str = "ServiceRestarting";
+
 /// One thing worth a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -42,6 +45,25 @@ pub enum Notice {
         reason: String,
         /// Why, for a person.
         message: String,
+    },
+    /// The service of a workload failed and is started again.
+    Restarting {
+        /// `namespace/name` of who it belongs to.
+        owner: String,
+        /// Why, for a person.
+        message: String,
+    },
+    /// The service of a workload runs again.
+    Recovered {
+        /// `namespace/name` of who it belongs to.
+        owner: String,
+        /// How often it was started again.
+        restarts: u32,
+    },
+    /// The service of a workload has ended by itself, with success.
+    Completed {
+        /// `namespace/name` of who it belongs to.
+        owner: String,
     },
     /// A workload waits for something that it refers to.
     Waiting {
@@ -115,6 +137,12 @@ struct Version {
     prepared: usize,
     /// Domains told as another's, and whose.
     conflicts: Vec<(String, String)>,
+    /// Whether it was told as ready.
+    greeted: bool,
+    /// Whether it was told that a service is started again, and not that one runs again.
+    restarting: bool,
+    /// Whether it was told that a service has completed.
+    completed: bool,
 }
 
 impl Observer {
@@ -179,12 +207,21 @@ impl Observer {
         if now.ready && !was_ready {
             told.ready += 1;
             self.failures.remove(&owner);
-            if told.ready == 1 {
+            if told.greeted && now.restarts > 0 && std::mem::take(&mut told.restarting) {
+                notices.push(Notice::Recovered { owner, restarts: now.restarts });
+            } else if told.ready == 1 {
+                (told.greeted, told.restarting) = (true, false);
                 let domains = domains.into_iter().filter(|d| !now.conflicts.iter().any(|(c, _)| c.as_str() == d)).collect();
                 notices.push(Notice::Ready { owner, took: now.took, domains, http });
             }
         } else if was_ready && !now.ready {
             told.ready = told.ready.saturating_sub(1);
+        }
+        if now.state == State::Starting && now.reason == RESTARTING && !std::mem::replace(&mut told.restarting, true) {
+            notices.push(Notice::Restarting { owner: key.0.clone(), message: now.message.clone() });
+        }
+        if now.state == State::Completed && !std::mem::replace(&mut told.completed, true) {
+            notices.push(Notice::Completed { owner: key.0.clone() });
         }
         if now.state == State::Error && !now.ready && !was_failed {
             self.failed(&key.0, now, notices);
@@ -330,5 +367,25 @@ mod tests {
         assert_eq!((news.changed, news.gone), (Vec::new(), vec!["b".parse().unwrap()]));
         assert_eq!(observer.compare(now[..1].to_vec(), belonging), News::default());
         assert_eq!(observer.compare(now.clone(), belonging).changed, now[1..]);
+    }
+
+    #[test]
+    fn l33_a_service_that_fails_and_comes_back_is_told_once_for_all_replicas_and_the_address_only_at_first() {
+        let mut observer = Observer::default();
+        let phase = |id: &str, state, restarts, reason: &str| Status {
+            restarts,
+            reason: reason.to_owned(),
+            ..status(id, state, state == State::Running, "")
+        };
+        let all = |state, restarts, reason: &str| ["1", "2"].map(|id| phase(id, state, restarts, reason)).to_vec();
+        let mut told = |statuses| observer.compare(statuses, belonging).notices;
+        let restarting = |notices: &[Notice]| matches!(notices, [Notice::Restarting { .. }]);
+        assert!(restarting(&told(all(State::Starting, 0, RESTARTING))));
+        assert!(matches!(told(all(State::Running, 1, ""))[..], [Notice::Ready { .. }]));
+        assert!(told(all(State::Running, 1, "")).is_empty());
+        assert!(restarting(&told(all(State::Starting, 1, RESTARTING))));
+        let recovered = told(all(State::Running, 2, ""));
+        assert!(matches!(recovered[..], [Notice::Recovered { restarts: 2, .. }]), "{recovered:?}");
+        assert!(matches!(told(all(State::Completed, 2, "ServiceCompleted"))[..], [Notice::Completed { .. }]));
     }
 }

@@ -81,6 +81,8 @@ pub const FIXTURES: &[Fixture] = &[
     fixture("link-front", Language::Rust),
     fixture("link-front-p3", Language::Rust),
     fixture("link-middle", Language::Rust),
+    fixture("service-p2", Language::Rust),
+    fixture("service-p3", Language::Rust),
     fixture("js", Language::JavaScript),
     fixture("js-p3", Language::JavaScript),
     fixture("py", Language::Python),

@@ -89,6 +89,7 @@ pub const SETTINGS: &[Setting] = &[
     value("admin-addr", "ADDR", "", "Where /livez, /readyz and /metrics are answered [default: nowhere]"),
     switch("ephemeral", "Keep nothing: a data folder of its own that goes at the end, with its caches where no --cache-dir is given"),
     value("drain-grace", "DURATION", "30s", "Time for requests under way to finish when it ends"),
+    value("service-grace", "DURATION", "10s", "Time for a service to end by itself once it is told to"),
     value("tls-cert-path", "FILE", "", "Serve TLS with this certificate chain (PEM); read again when it changes"),
     value("tls-key-path", "FILE", "", "The certificate's private key (PEM)"),
     switch("no-wasi-p3", "Refuse components of WASI 0.3"),
@@ -107,11 +108,12 @@ pub const SETTINGS: &[Setting] = &[
     value("compile-threads", "N", "0", "Components compiled at once; 0: half of the cores"),
     value("compile-queue", "N", "256", "Components that wait to be compiled; the start of one more fails and is tried again"),
     value("slots", "N", "1000", "Requests in flight on the whole host, 1 to 10000"),
+    value("services", "N", "250", "Services at once on the whole host, 0 to 10000; each holds an instance"),
     value(
         "instances",
         "N",
         "0",
-        "Component instances at once, warm ones and services included, of WASI 0.2 and 0.3 each; 0: twice the slots, and 64",
+        "Component instances at once, warm ones and services included, of WASI 0.2 and 0.3 each; 0: twice the slots, one per service, and 64",
     ),
     value("memory-budget", "BYTES", "0", "Memory of all component instances together; 0: three quarters of the machine's"),
     value(

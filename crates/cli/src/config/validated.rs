@@ -110,6 +110,7 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
     host.labels.insert("hostgroup".into(), group);
     host.environment = check.read("environment", host.environment, label);
     host.drain_grace = check.read("drain-grace", host.drain_grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
+    host.services.grace = check.read("service-grace", host.services.grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
     host.extra_ca = check.read("extra-ca-path", None, |text| certificates(text).map(Some));
     let admin_addr = check.read("admin-addr", None, |text| address(text).map(Some));
     if let Some(admin) = admin_addr.filter(|admin| collide(host.ingress.addr, *admin)) {
@@ -198,6 +199,7 @@ fn bounds(check: &mut Check<'_>, host: &mut HostConfig) {
     }
     host.compile_queue = check.read("compile-queue", host.compile_queue, number(0..=100_000));
     host.slots = check.read("slots", host.slots, number(1..=10_000));
+    host.services.most = check.read("services", host.services.most, number(0..=10_000));
     let instances = check.read("instances", 0, number(0..=100_000));
     if instances > 0 {
         host.instances = Some(instances);

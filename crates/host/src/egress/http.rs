@@ -43,11 +43,18 @@ type Sent = Result<(http::Response<WasiBody>, Processed), Error>;
 pub(crate) struct Outgoing {
     asker: Arc<Asker>,
     deadline: Instant,
+    /// Where there is no deadline to share: the time that each request has to its answer.
+    patience: Option<Duration>,
 }
 
 impl Outgoing {
     pub(crate) fn new(asker: Arc<Asker>) -> Outgoing {
-        Outgoing { asker, deadline: Instant::now() }
+        Outgoing { asker, deadline: Instant::now(), patience: None }
+    }
+
+    /// Gives each outgoing request its own time, where the guest has no deadline.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// The deadline that outgoing requests share with the one that makes them.
@@ -73,7 +80,8 @@ impl WasiHttpHooks for Outgoing {
         _processed: Processed,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let asker = self.asker.clone();
-        let deadline = tokio::time::Instant::from_std(self.deadline);
+        let deadline = self.patience.map_or(self.deadline, |patience| Instant::now() + patience);
+        let deadline = tokio::time::Instant::from_std(deadline);
         Box::new(async move {
             let send = send(&asker, request, options);
             tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout))

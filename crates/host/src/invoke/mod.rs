@@ -7,7 +7,7 @@
 pub(crate) mod body;
 mod call;
 pub(crate) mod counted;
-mod ending;
+pub(crate) mod ending;
 pub(crate) mod failure;
 pub(crate) mod fate;
 mod fresh;

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use berth_model::domain::Domain;
 use berth_model::id::WorkloadId;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::logs::WorkloadLog;
 use crate::metrics::WorkloadMetrics;
 use crate::prepare::{HttpWorkload, Prepared};
 use crate::routes::Claimant;
+use crate::service::Service;
+use crate::service::standing::{Phase, Standing};
 use crate::status::{State, Status, WantedWorkload};
 
 /// Reason of a workload that serves while another form of it is prepared.
@@ -23,6 +26,8 @@ pub(super) struct Item {
     pub(super) wanted: WantedWorkload,
     /// The preparation that counts: one that was overtaken is dropped.
     pub(super) attempt: u64,
+    /// Cancelled with it.
+    attempting: DropGuard,
     pub(super) state: State,
     pub(super) reason: String,
     pub(super) message: String,
@@ -42,6 +47,8 @@ pub(super) struct Item {
 pub(super) struct Serving {
     attempt: u64,
     prepared: Prepared,
+    /// Its service, from when it was up.
+    service: Option<Service>,
     /// Without repetitions; empty: what nobody else claims.
     domains: Vec<Domain>,
     owner: String,
@@ -50,13 +57,25 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    fn new(prepared: Prepared, wanted: &WantedWorkload, attempt: u64, took: Duration) -> Serving {
+    fn new((prepared, service): (Prepared, Option<Service>), wanted: &WantedWorkload, attempt: u64, took: Duration) -> Serving {
         let domains: BTreeSet<Domain> = wanted.workload.http.iter().flat_map(|http| http.domains.iter().cloned()).collect();
-        Serving { attempt, prepared, domains: domains.into_iter().collect(), owner: wanted.owner.clone(), created: wanted.created, took }
+        Serving {
+            attempt,
+            prepared,
+            service,
+            domains: domains.into_iter().collect(),
+            owner: wanted.owner.clone(),
+            created: wanted.created,
+            took,
+        }
     }
 
     pub(super) fn http(&self) -> Option<&Arc<HttpWorkload>> {
         self.prepared.http.as_ref()
+    }
+
+    pub(super) fn service(&self) -> Option<&Service> {
+        self.service.as_ref()
     }
 
     /// How many domains it claims; the default is one.
@@ -77,6 +96,7 @@ impl Item {
             born: serial,
             wanted,
             attempt: serial,
+            attempting: CancellationToken::new().drop_guard(),
             state: State::Starting,
             reason: String::new(),
             message: String::new(),
@@ -93,7 +113,7 @@ impl Item {
     /// Wants another form of it; the one that serves stays as it is, and says that it isn't the one that is wanted.
     pub(super) fn edit(&mut self, attempt: u64, wanted: WantedWorkload) {
         self.wanted = wanted;
-        self.attempt = attempt;
+        self.attempts(attempt);
         if self.has_form() {
             UPDATING.clone_into(&mut self.reason);
             "the new version is being prepared".clone_into(&mut self.message);
@@ -117,8 +137,16 @@ impl Item {
     }
 
     /// Keeps a prepared form until routes are published.
-    pub(super) fn prepared(&mut self, prepared: Prepared, took: Duration) {
-        self.incoming = Some(Serving::new(prepared, &self.wanted, self.attempt, took));
+    pub(super) fn prepared(&mut self, prepared: Prepared, service: Option<Service>, took: Duration) {
+        self.incoming = Some(Serving::new((prepared, service), &self.wanted, self.attempt, took));
+    }
+
+    /// Says why the service of the wanted form isn't up yet.
+    pub(super) fn comes_up(&mut self, standing: &Standing) {
+        if !standing.phase.message().is_empty() {
+            self.reason = if self.has_form() { UPDATING } else { standing.phase.reason() }.to_owned();
+            standing.phase.message().clone_into(&mut self.message);
+        }
     }
 
     /// What serves goes on serving: a broken replacement takes nothing away.
@@ -145,7 +173,7 @@ impl Item {
     /// Stops: nothing of it serves from the next table of routes on. Returns what served.
     pub(super) fn stop(&mut self, attempt: u64) -> Option<Serving> {
         self.state = State::Stopping;
-        self.attempt = attempt;
+        self.attempts(attempt);
         self.incoming = None;
         self.next = None;
         self.conflicts.clear();
@@ -158,30 +186,54 @@ impl Item {
         Some(Claimant { owner: form.owner.clone(), created: form.created, domains: form.domains.clone(), workload: form.http()?.clone() })
     }
 
+    fn attempts(&mut self, attempt: u64) {
+        self.attempt = attempt;
+        self.attempting = CancellationToken::new().drop_guard();
+    }
+
+    /// Cancelled when another preparation counts, or none.
+    pub(super) fn overtaken(&self) -> CancellationToken {
+        self.attempting.token().clone()
+    }
+
     fn has_form(&self) -> bool {
         self.serving.is_some() || self.incoming.is_some()
     }
 
-    fn ready(&self) -> bool {
+    /// Whether requests reach it and its service, if it has one, is there for them.
+    fn ready(&self, service: Option<&Standing>) -> bool {
         let claims = self.serving.as_ref().map(Serving::claims);
         claims.is_some_and(|claims| claims == 0 || self.conflicts.len() < claims)
+            && service.is_none_or(|standing| standing.phase == Phase::Running)
     }
 
     pub(super) fn id(&self) -> &WorkloadId {
         &self.wanted.id
     }
 
+    /// State, reason and message. A service that doesn't run says more than an edit that is under way or has failed (L33).
+    fn state(&self, service: Option<&Standing>) -> (State, String, String) {
+        match service.map(|standing| &standing.phase) {
+            Some(phase) if self.state == State::Running && *phase != Phase::Running => {
+                (phase.state(), phase.reason().to_owned(), phase.message().to_owned())
+            }
+            _ => (self.state, self.reason.clone(), self.message.clone()),
+        }
+    }
+
     pub(super) fn status(&self) -> Status {
+        let service = self.serving.as_ref().and_then(Serving::service).map(Service::standing);
+        let (state, reason, message) = self.state(service.as_ref());
         Status {
             id: self.wanted.id.clone(),
             namespace: self.wanted.workload.namespace.clone(),
             name: self.wanted.workload.name.clone(),
-            state: self.state,
-            reason: self.reason.clone(),
-            message: self.message.clone(),
+            state,
+            reason,
+            message,
             conflicts: self.conflicts.clone(),
-            restarts: 0,
-            ready: self.ready(),
+            restarts: service.as_ref().map_or(0, |standing| standing.restarts),
+            ready: self.ready(service.as_ref()),
             took: self.took,
             components: self.serving.as_ref().map(|form| form.prepared.components.clone()).unwrap_or_default(),
         }

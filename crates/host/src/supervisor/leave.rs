@@ -1,4 +1,5 @@
-//! How workloads end: out of the routes first, then their requests finish, and what runs past the grace period is cut (L08, L34).
+//! How workloads end: out of the routes first, then their requests finish, then their service, and what runs past its grace period is
+//! cut (L08, L34).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,8 +43,8 @@ impl Supervisor {
             let me = self.clone();
             self.tasks.spawn_on(
                 async move {
-                    if let Some(http) = form.as_ref().and_then(Serving::http) {
-                        me.drained(http).await;
+                    if let Some(form) = form {
+                        me.ended(&form).await;
                     }
                     me.left(&id, born);
                 },
@@ -52,11 +53,23 @@ impl Supervisor {
         }
     }
 
-    /// Lets the requests of a replaced form finish.
-    pub(super) fn drain(self: &Arc<Self>, replaced: &Serving) {
-        let Some(http) = replaced.http().cloned() else { return };
-        let me = self.clone();
-        self.tasks.spawn_on(async move { me.drained(&http).await }, &self.runtime);
+    /// Lets the requests of a replaced form finish, then its service.
+    pub(super) fn drain(self: &Arc<Self>, replaced: Serving) {
+        if replaced.http().is_some() || replaced.service().is_some() {
+            let me = self.clone();
+            self.tasks.spawn_on(async move { me.ended(&replaced).await }, &self.runtime);
+        }
+    }
+
+    /// Ends what serves: the service outlives the requests, which may need it.
+    async fn ended(&self, form: &Serving) {
+        if let Some(http) = form.http() {
+            self.drained(http).await;
+        }
+        if let Some(service) = form.service() {
+            let by_itself = service.stop(self.preparer.config.services.grace, &self.hurry).await;
+            tracing::debug!(by_itself, "service stopped");
+        }
     }
 
     /// Waits for requests to finish, as long as the grace period; then none comes in, and what still runs is cut.

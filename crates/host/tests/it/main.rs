@@ -14,6 +14,7 @@ mod neighbours;
 mod reclaim;
 mod requests;
 mod reuse;
+mod services;
 mod swaps;
 mod traces;
 mod workloads;

@@ -130,6 +130,13 @@ impl<'a> Voice<'a> {
             }
             Notice::Ready { owner, took, domains, http } => self.ready(owner, *took, domains, *http),
             Notice::Failed { owner, reason, message } => self.error(&format!("{}: {}", short(owner), explained(reason, message))),
+            Notice::Restarting { owner, message } => self.error(&format!("{}: {message}", short(owner))),
+            Notice::Recovered { owner, restarts } => {
+                let runs = self.tone(Tone::Good, "runs again");
+                let times = if *restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+                self.line(&format!("{}: the service {runs}, after {times}", short(owner)));
+            }
+            Notice::Completed { owner } => self.line(&format!("{}: the service has ended by itself, with success", short(owner))),
             Notice::Waiting { owner, reason, message } => {
                 let wait = self.tone(Tone::Warn, "waits");
                 self.line(&format!("{} {wait}: {}", short(owner), explained(reason, message)));

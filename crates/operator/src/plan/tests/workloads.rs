@@ -259,6 +259,50 @@ fn l33_a_workload_that_ended_by_itself_isnt_ready() {
 }
 
 #[test]
+fn l33_a_workload_whose_service_is_started_again_says_so_and_stays() {
+    let mut world = World::new();
+    world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    let host = world.workload("app").status.host_id;
+    let message = "the service exited with status 1; restart 1 of 5 follows".to_owned();
+    world.behaviour = Box::new(move |_, want| {
+        let (reason, message) = ("ServiceRestarting".to_owned(), message.clone());
+        Some(Report { reason, message, ..Report::new(want.id.clone(), WorkloadState::Starting) })
+    });
+    world.settle();
+    let app = world.workload("app");
+    let (status, reason, message) = ready(&app.status.conditions);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "ServiceRestarting"));
+    assert!(message.contains("restart 1 of 5") && app.status.host_id == host, "{message}");
+    world.behaviour = Box::new(|_, want| running(want));
+    world.settle();
+    assert_eq!(ready(&world.workload("app").status.conditions).0, "True");
+}
+
+#[test]
+fn l33_a_workload_whose_service_was_given_up_is_placed_again_with_back_off() {
+    let mut world = World::new();
+    let first = world.host("one", &[]);
+    world.apply(workload("app", spec("file:///a.wasm")));
+    world.settle();
+    world.behaviour =
+        Box::new(
+            move |host, want| {
+                if host == first { Some(Report::failed(want.id.clone(), "ServiceFailed", "the service trapped")) } else { running(want) }
+            },
+        );
+    world.settle();
+    let app = world.workload("app");
+    assert_eq!((app.status.host_id, ready(&app.status.conditions).1), (None, "ServiceFailed".to_owned()));
+    assert!(world.happened("ServiceFailed"));
+    let second = world.host("two", &[]);
+    world.advance(Duration::from_secs(1));
+    world.settle();
+    assert_eq!(world.workload("app").status.host_id, Some(second.to_string()), "where it didn't fail");
+}
+
+#[test]
 fn l06_a_workload_that_its_host_lost_is_told_about_and_wanted_on() {
     let mut world = World::new();
     let host = world.host("one", &[]);
