@@ -11,10 +11,12 @@ use berth_model::resource::Kind;
 use tokio::sync::Semaphore;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
+use crate::config::NetworkConfig;
 use crate::egress::permit::GuestConnections;
 use crate::guest_store::Spent;
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
+use crate::loopback::Loopback;
 use crate::metrics::{HostMetrics, WorkloadMetrics};
 use crate::pace::{Pace, Paces};
 use crate::reclaim::Reclaim;
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) connections: GuestConnections,
     pub(crate) metrics: Arc<HostMetrics>,
     pub(crate) events: Arc<dyn EventSink>,
+    /// What the host's owner allows of the host's own loopback and ports.
+    pub(crate) network: NetworkConfig,
     /// For outgoing TLS.
     pub(crate) tls: Arc<rustls::ClientConfig>,
     /// Whether guests run.
@@ -50,6 +54,10 @@ pub(crate) struct Component {
     pub(crate) name: Arc<str>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) grants: Grants,
+    /// Whether it may listen: it is its workload's service.
+    pub(crate) listens: bool,
+    /// The network that it shares with the other components of its workload.
+    pub(crate) loopback: Arc<Loopback>,
     pub(crate) limits: Effective,
     pub(crate) log: Arc<WorkloadLog>,
     pub(crate) metrics: Arc<WorkloadMetrics>,
@@ -185,6 +193,8 @@ pub(crate) mod tests {
             name: "test".into(),
             environment: Vec::new(),
             grants: Grants::default(),
+            listens: false,
+            loopback: Loopback::new(),
             limits: Effective::default(),
             log: logs.open("default", workload),
             metrics: metrics.workload("default", workload),
@@ -196,6 +206,7 @@ pub(crate) mod tests {
                 connections: GuestConnections::new(100),
                 metrics,
                 events: Arc::new(Nowhere),
+                network: NetworkConfig::default(),
                 tls,
                 pulse: Arc::default(),
                 paces: Paces::default(),

@@ -1,12 +1,13 @@
 //! What a host can be told.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_http::{ServerLimits, TlsConfig};
+use berth_model::grants::PortSet;
 use berth_model::image::ImageRef;
 use berth_model::limits::Effective;
 
@@ -51,6 +52,8 @@ pub struct HostConfig {
     pub drain_grace: Duration,
     /// How services are kept going.
     pub services: ServiceConfig,
+    /// What guests get of the host's own loopback and ports.
+    pub network: NetworkConfig,
     /// Where the memory of instances that end is given back.
     pub reclaim: ReclaimConfig,
     /// Log lines kept per workload.
@@ -92,6 +95,18 @@ pub struct ServiceConfig {
     pub longest_wait: Duration,
     /// The time within which restarts are counted, for their number as for their waits.
     pub window: Duration,
+}
+
+/// What the host's owner lets guests have of the host's own loopback and ports. The default is nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Ports of the host's loopback that components may reach as `host.wasmcloud.internal`, where their grants name them too.
+    pub loopback_ports: PortSet,
+    /// Ports that a service opens on the host when it listens there on all addresses. Others are seen within its workload alone, as all
+    /// are by default.
+    pub service_ports: PortSet,
+    /// Address of the host at which services open them. Default: 127.0.0.1, so that they are seen on this machine alone.
+    pub service_addr: IpAddr,
 }
 
 /// Where and how HTTP is answered.
@@ -137,6 +152,7 @@ impl Default for HostConfig {
             tick: Duration::from_millis(1),
             drain_grace: Duration::from_secs(30),
             services: ServiceConfig::default(),
+            network: NetworkConfig::default(),
             reclaim: ReclaimConfig::default(),
             log_lines: 1000,
             log_lines_per_second: 1000,
@@ -206,6 +222,16 @@ impl Default for ReclaimConfig {
             threshold_bytes: 4 << 20,
             // A fifth of a second at 32 MiB each.
             most_waiting: 64,
+        }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> NetworkConfig {
+        NetworkConfig {
+            loopback_ports: PortSet::default(),
+            service_ports: PortSet::default(),
+            service_addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
 }

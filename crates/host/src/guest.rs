@@ -10,6 +10,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::component::{Shared, Unit};
 use crate::guest_store::GuestStore;
+use crate::invoke::fate::Fate;
 use crate::limiter::Limiter;
 use crate::member::{Member, Seat};
 use crate::request_id::RequestId;
@@ -97,6 +98,11 @@ impl Guest {
     pub(crate) fn set_deadlines(&mut self, cut: Instant, outgoing: Instant) {
         self.deadline = cut;
         self.members().for_each(|member| member.outgoing.set_deadline(outgoing));
+    }
+
+    /// Gives it the fate of its store to ask: what goes when the guest was ended isn't closed but broken off.
+    pub(crate) fn fated(&mut self, fate: &Fate) {
+        self.members().for_each(|member| member.lookups.asker().fated(fate.clone()));
     }
 
     fn members(&mut self) -> impl Iterator<Item = &mut Member> {

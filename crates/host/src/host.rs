@@ -109,6 +109,7 @@ impl Host {
             connections: GuestConnections::new(config.guest_connections(files)),
             metrics: metrics.clone(),
             events,
+            network: config.network.clone(),
             tls: tls.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
             pulse,
             paces: Paces::default(),

@@ -22,6 +22,7 @@ pub mod intake;
 mod invoke;
 mod limiter;
 pub mod logs;
+mod loopback;
 mod member;
 mod metrics;
 mod pace;
@@ -38,7 +39,7 @@ mod ticker;
 mod turn;
 
 pub use code::{CodeCache, CodeEntry, CodeSettings, CodeSum};
-pub use config::{HostConfig, IngressConfig, ReclaimConfig, ServiceConfig};
+pub use config::{HostConfig, IngressConfig, NetworkConfig, ReclaimConfig, ServiceConfig};
 pub use host::{Bound, Host, StartError};
 pub use metrics::WorkloadFigures;
 pub use status::{ComponentStatus, State, Status, WantedWorkload};

@@ -26,6 +26,7 @@ use crate::guest::Guest;
 use crate::intake::{HttpExport, Inspection, NotAComponent};
 use crate::invoke::{Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
+use crate::loopback::Loopback;
 use crate::metrics::WorkloadMetrics;
 use crate::pace::Pace;
 use crate::reuse::{Bounds, Reuse, WarmPool};
@@ -194,6 +195,7 @@ struct Whole<'a> {
     metrics: &'a Arc<WorkloadMetrics>,
     voice: Arc<Voice>,
     pace: Arc<Pace>,
+    loopback: Arc<Loopback>,
 }
 
 impl Preparer {
@@ -205,7 +207,7 @@ impl Preparer {
         metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Prepared, PrepareError> {
         check_supported(workload)?;
-        let whole = Whole { workload, log, metrics, voice: Voice::new(), pace: self.shared.paces.of(owner) };
+        let whole = Whole { workload, log, metrics, voice: Voice::new(), pace: self.shared.paces.of(owner), loopback: Loopback::new() };
         let mut fetched = Vec::with_capacity(workload.components.len());
         for component in &workload.components {
             fetched.push(self.fetch(component.clone(), Role::Component).await?);
@@ -276,17 +278,19 @@ impl Preparer {
     fn unit(&self, whole: &Whole<'_>, unit: &berth_link::Unit, fetched: &[Fetched], spans: Vec<(std::ops::Range<u64>, usize)>) -> Unit {
         let limits = |part: &usize| fetched[*part].spec.resources.limits.over(&self.config.limits);
         let all = unit.members.iter().map(limits).reduce(together).unwrap_or_default();
-        let others = unit.members.iter().skip(1).map(|part| self.identity(whole, &fetched[*part].spec, limits(part))).collect();
-        Unit { root: self.identity(whole, &fetched[unit.root].spec, all), others, spans }
+        let others = unit.members.iter().skip(1).map(|part| self.identity(whole, &fetched[*part], limits(part))).collect();
+        Unit { root: self.identity(whole, &fetched[unit.root], all), others, spans }
     }
 
-    fn identity(&self, whole: &Whole<'_>, spec: &workload::Component, limits: Effective) -> Arc<Component> {
+    fn identity(&self, whole: &Whole<'_>, of: &Fetched, limits: Effective) -> Arc<Component> {
         Arc::new(Component {
             namespace: whole.workload.namespace.as_str().into(),
             workload: whole.workload.name.as_str().into(),
-            name: spec.name.as_str().into(),
-            environment: spec.resources.environment.clone().into_iter().collect(),
-            grants: spec.resources.grants.clone(),
+            name: of.spec.name.as_str().into(),
+            environment: of.spec.resources.environment.clone().into_iter().collect(),
+            grants: of.spec.resources.grants.clone(),
+            listens: of.role == Role::Service,
+            loopback: whole.loopback.clone(),
             limits,
             log: whole.log.clone(),
             metrics: whole.metrics.clone(),
@@ -355,13 +359,8 @@ fn statuses(fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) -> Vec<Comp
 
 fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
     let mut resources = workload.components.iter().map(|c| &c.resources).chain(workload.service.iter().map(|s| &s.resources));
-    if !workload.volumes.is_empty() || resources.clone().any(|r| !r.mounts.is_empty()) {
+    if !workload.volumes.is_empty() || resources.any(|r| !r.mounts.is_empty()) {
         return Err(PrepareError::Unsupported("this host mounts no volumes: leave spec.volumes and volumeMounts out"));
-    }
-    if resources.any(|r| !r.grants.loopback_ports.is_empty()) {
-        return Err(PrepareError::Unsupported(
-            "this host opens no ports of its loopback under host.wasmcloud.internal: leave allowedHostLoopbackPorts out, and let the component use an address such as 127.0.0.1:5432 that allowedHosts names",
-        ));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod address;
 mod hosts;
 mod loopback;
 mod names;
+mod ports;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,6 +16,7 @@ pub use address::{AddressClass, Reach, classify};
 pub use hosts::{AllowedHost, HostPattern};
 pub use loopback::{LoopbackPort, Protocol};
 pub use names::AllowedName;
+pub use ports::PortSet;
 
 use crate::domain::Domain;
 
@@ -43,7 +45,7 @@ impl Grants {
     }
 
     /// How far HTTP to `host` may lead; `None` denies it. An entry that names this very host or address leads anywhere but to
-    /// link-local and the like; `*` and `*.suffix` lead to public addresses only. [`LOOPBACK_NAME`] is never decided here
+    /// loopback, link-local and the like; `*` and `*.suffix` lead to public addresses only. [`LOOPBACK_NAME`] is never decided here
     /// but by [`Grants::allows_loopback`].
     pub fn http_decision(&self, scheme: &str, host: &str, port: u16) -> Option<Reach> {
         let ip = literal(host);

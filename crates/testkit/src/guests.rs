@@ -70,6 +70,8 @@ const fn fixture(name: &'static str, language: Language) -> Fixture {
 
 /// Every guest. `cargo xtask tidy` fails if a test uses none of some name; guests/README.md says what each is for.
 pub const FIXTURES: &[Fixture] = &[
+    fixture("echo", Language::Rust),
+    fixture("echo-p3", Language::Rust),
     fixture("p2", Language::Rust),
     fixture("p2-hello", Language::Rust),
     fixture("p2-missing-import", Language::Rust),

@@ -52,6 +52,10 @@ fn plain(request: &IncomingRequest, target: &Target, out: ResponseOutparam) -> O
             answer::json(out, &files::report(preopens, target.text("path").unwrap_or("/etc/passwd")));
         }
         "/connect" => answer::outcome(out, net::connect(target.text("addr").unwrap_or_default())),
+        "/tcp" => answer::outcome(out, net::talk(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default())),
+        "/udp" => answer::outcome(out, net::datagram(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default())),
+        "/listen" => answer::outcome(out, net::listen(target.text("addr").unwrap_or_default())),
+        "/options" => answer::outcome(out, net::options(target.text("addr").unwrap_or_default())),
         "/resolve" => answer::outcome(out, net::resolve(target.text("name").unwrap_or_default())),
         path => match path.strip_prefix("/status/").and_then(|status| status.parse().ok()) {
             Some(status) => answer::text(out, status, &format!("status {status}\n")),

@@ -57,6 +57,10 @@ async fn plain(request: &Request, target: &Target) -> Option<Response> {
             let (address, count) = (target.text("addr").unwrap_or_default(), target.number("n", 1));
             answer::outcome(net::streams(address, count, target.flag("keep")).await)
         }
+        "/tcp" => answer::outcome(net::talk(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default()).await),
+        "/udp" => answer::outcome(net::datagram(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default()).await),
+        "/listen" => answer::outcome(net::listen(target.text("addr").unwrap_or_default())),
+        "/options" => answer::outcome(net::options(target.text("addr").unwrap_or_default()).await),
         "/resolve" => answer::outcome(net::resolve(target.text("name").unwrap_or_default()).await),
         path => {
             let status = path.strip_prefix("/status/")?.parse().ok()?;

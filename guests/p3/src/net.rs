@@ -7,7 +7,7 @@ use guest_common::target::Url;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
 use wasip3::sockets::ip_name_lookup::resolve_addresses;
 use wasip3::sockets::types::{
-    ErrorCode as SocketError, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket,
+    ErrorCode as SocketError, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket, UdpSocket,
 };
 use wasip3::{spawn_local, wit_future, wit_stream};
 
@@ -69,8 +69,83 @@ pub async fn streams(address: &str, count: u64, keep: bool) -> Result<String, St
     Ok(format!("{count} connections to {address}"))
 }
 
-async fn connect_to(address: SocketAddr) -> Result<TcpSocket, SocketError> {
-    let (family, remote) = match address {
+/// Says something to `IP:PORT` by TCP and ends; what came back until the other end did.
+pub async fn talk(address: &str, say: &str) -> Result<String, String> {
+    let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
+    let named = |error: SocketError| error_name(&format!("{error:?}"));
+    let socket = connect_to(address).await.map_err(named)?;
+    let (mut sink, bytes) = wit_stream::new::<u8>();
+    let sent = socket.send(bytes);
+    let say = say.as_bytes().to_vec();
+    spawn_local(async move {
+        sink.write_all(say).await;
+    });
+    let (received, ended) = socket.receive();
+    let said = String::from_utf8_lossy(&received.collect().await).into_owned();
+    ended.await.map_err(|error| format!("{} after {said}", named(error)))?;
+    sent.await.map_err(named)?;
+    Ok(said)
+}
+
+/// Says something to `IP:PORT` by UDP; the answer, and who gave it.
+pub async fn datagram(address: &str, say: &str) -> Result<String, String> {
+    let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
+    let named = |error: SocketError| error_name(&format!("{error:?}"));
+    let (family, remote) = socket_address(address);
+    let socket = UdpSocket::create(family).map_err(named)?;
+    socket.send(say.as_bytes().to_vec(), Some(remote)).await.map_err(named)?;
+    let (said, from) = socket.receive().await.map_err(named)?;
+    let from = match from {
+        IpSocketAddress::Ipv4(v4) => SocketAddr::new(ip(IpAddress::Ipv4(v4.address)), v4.port),
+        IpSocketAddress::Ipv6(v6) => SocketAddr::new(ip(IpAddress::Ipv6(v6.address)), v6.port),
+    };
+    Ok(format!("{} from {from}", String::from_utf8_lossy(&said)))
+}
+
+/// Tries to listen at `IP:PORT` by TCP; the error is the socket's error code by name.
+pub fn listen(address: &str) -> Result<String, String> {
+    let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
+    let (family, local) = socket_address(address);
+    let attempt = || {
+        let socket = TcpSocket::create(family)?;
+        socket.bind(local)?;
+        socket.listen().map(drop)
+    };
+    attempt().map(|()| format!("listens at {address}")).map_err(|error: SocketError| error_name(&format!("{error:?}")))
+}
+
+/// Connects to `IP:PORT`, sets every option and says what each is then.
+pub async fn options(address: &str) -> Result<String, String> {
+    let address: SocketAddr = address.parse().map_err(|_| "addr= must be IP:PORT".to_owned())?;
+    let (family, remote) = socket_address(address);
+    let attempt = async || {
+        let socket = TcpSocket::create(family)?;
+        socket.set_hop_limit(9)?;
+        socket.connect(remote).await?;
+        socket.set_keep_alive_enabled(true)?;
+        socket.set_keep_alive_idle_time(30_000_000_000)?;
+        socket.set_keep_alive_interval(5_000_000_000)?;
+        socket.set_keep_alive_count(3)?;
+        socket.set_receive_buffer_size(4096)?;
+        socket.set_send_buffer_size(8192)?;
+        let alive = (
+            socket.get_keep_alive_enabled()?,
+            socket.get_keep_alive_idle_time()?,
+            socket.get_keep_alive_interval()?,
+            socket.get_keep_alive_count()?,
+        );
+        let sizes = (socket.get_receive_buffer_size()?, socket.get_send_buffer_size()?);
+        let told = format!("{alive:?} {} {sizes:?} {}", socket.get_hop_limit()?, socket.get_is_listening());
+        assert_eq!(socket.get_address_family(), family);
+        assert_eq!(format!("{:?}", socket.get_remote_address()?), format!("{remote:?}"));
+        socket.get_local_address()?;
+        Ok(told)
+    };
+    attempt().await.map_err(|error: SocketError| error_name(&format!("{error:?}")))
+}
+
+fn socket_address(address: SocketAddr) -> (IpAddressFamily, IpSocketAddress) {
+    match address {
         SocketAddr::V4(v4) => {
             let [a, b, c, d] = v4.ip().octets();
             (IpAddressFamily::Ipv4, IpSocketAddress::Ipv4(Ipv4SocketAddress { port: v4.port(), address: (a, b, c, d) }))
@@ -81,7 +156,11 @@ async fn connect_to(address: SocketAddr) -> Result<TcpSocket, SocketError> {
             let remote = Ipv6SocketAddress { port: v6.port(), flow_info: 0, address, scope_id: 0 };
             (IpAddressFamily::Ipv6, IpSocketAddress::Ipv6(remote))
         }
-    };
+    }
+}
+
+async fn connect_to(address: SocketAddr) -> Result<TcpSocket, SocketError> {
+    let (family, remote) = socket_address(address);
     let socket = TcpSocket::create(family)?;
     socket.connect(remote).await?;
     Ok(socket)

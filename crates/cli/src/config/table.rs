@@ -135,6 +135,19 @@ pub const SETTINGS: &[Setting] = &[
     value("log-lines", "N", "1000", "Lines kept per workload; the oldest go first"),
     value("log-lines-per-second", "N", "1000", "Lines that a workload may write per second; more are dropped and counted"),
     value("extra-ca-path", "FILE", "", "Certificates (PEM) that components' outgoing TLS trusts beside the system's"),
+    value(
+        "host-loopback-ports",
+        "PORTS",
+        "1024-65535",
+        "Ports of this machine's loopback that components may reach as host.wasmcloud.internal where a manifest grants them too: PORT[-PORT][/tcp|/udp] with commas between, or none",
+    ),
+    value(
+        "service-ports",
+        "PORTS",
+        "none",
+        "Ports that services may open on this machine, written likewise; others are seen within their workload alone",
+    ),
+    value("service-addr", "IP", "127.0.0.1", "Address of this machine at which services open them; 0.0.0.0: all of them"),
 ];
 
 /// The host's defaults, in one place with the table.

@@ -7,8 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use berth_node::caches::CachesConfig;
-use berth_node::host::HostConfig;
+use berth_node::host::{HostConfig, NetworkConfig};
 use berth_node::http_stack::TlsConfig;
+use berth_node::model::grants::PortSet;
 use berth_node::model::image::ImageRef;
 use berth_node::model::limits::Effective;
 use berth_node::model::quantity::{parse_bytes, parse_duration, write_duration};
@@ -112,6 +113,7 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
     host.drain_grace = check.read("drain-grace", host.drain_grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
     host.services.grace = check.read("service-grace", host.services.grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
     host.extra_ca = check.read("extra-ca-path", None, |text| certificates(text).map(Some));
+    host.network = network(&mut check, host.network);
     let admin_addr = check.read("admin-addr", None, |text| address(text).map(Some));
     if let Some(admin) = admin_addr.filter(|admin| collide(host.ingress.addr, *admin)) {
         let [http_addr, admin_addr] = ["http-addr", "admin-addr"].map(|name| values.origin(name));
@@ -133,6 +135,22 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
     let registries = registries(&mut check, common);
     let open_files = check.read("open-files", None, open_files);
     Up { open_files, local: LocalConfig { host, data_dir, admin_addr, caches, registries, ..LocalConfig::default() } }
+}
+
+/// What components get of this machine's loopback and ports. Local mode opens the ports that any user of the machine may open, as who
+/// runs it and who writes the grants is mostly one person; those below, of the system's own services, are to be named.
+fn network(check: &mut Check<'_>, defaults: NetworkConfig) -> NetworkConfig {
+    NetworkConfig {
+        loopback_ports: check.read("host-loopback-ports", PortSet::of(1024..=u16::MAX), ports),
+        service_ports: check.read("service-ports", defaults.service_ports, ports),
+        service_addr: check.read("service-addr", defaults.service_addr, |text| {
+            text.parse().map_err(|_| format!("`{}` is not an address like 127.0.0.1, 0.0.0.0 or ::1", text.escape_debug()))
+        }),
+    }
+}
+
+fn ports(text: &str) -> Result<PortSet, String> {
+    if text == "none" { Ok(PortSet::default()) } else { text.parse::<PortSet>().map_err(|error| error.to_string()) }
 }
 
 fn registries(check: &mut Check<'_>, common: &Common) -> RegistrySettings {
@@ -385,6 +403,17 @@ mod tests {
         for (http, admin) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:80", "127.0.0.2:80"), ("[::1]:80", "127.0.0.1:80")] {
             assert!(checked(&[("http-addr", http), ("admin-addr", admin)]).1.is_empty(), "{http} {admin}");
         }
+    }
+
+    #[test]
+    fn ports_are_opened_by_ranges_or_not_at_all() {
+        let (up, errors) = checked(&[("host-loopback-ports", "none"), ("service-ports", "9000-9010/tcp,53"), ("service-addr", "0.0.0.0")]);
+        let network = &up.local.host.network;
+        assert!(errors.is_empty() && network.loopback_ports.is_empty(), "{errors:?}");
+        assert_eq!((network.service_ports.to_string(), network.service_addr.to_string()), ("9000-9010/tcp,53".into(), "0.0.0.0".into()));
+        let (_, errors) = checked(&[("host-loopback-ports", "all"), ("service-ports", "9-1"), ("service-addr", "localhost")]);
+        let parts = ["--host-loopback-ports: `all` is not", "--service-ports: `9-1` is not", "--service-addr: `localhost` is not"];
+        assert!(errors.len() == 3 && errors.iter().zip(parts).all(|(error, part)| error.starts_with(part)), "{errors:#?}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Outgoing HTTP of guests: granted by `allowedHosts`, resolved once, connected only to addresses the grant leads to, and bounded
-//! by the request's deadline. A connection serves one request and is never shared between components.
+//! by the request's deadline. `localhost` is the workload's own loopback. A connection serves one request and is never shared between
+//! components.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use berth_model::grants::{LOOPBACK_NAME, Reach};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http_body::{Body, Frame, SizeHint};
@@ -22,7 +22,8 @@ use tokio::net::TcpStream;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::lookup::{MAX_NAME_BYTES, lookup};
-use super::permit::Permit;
+use super::permit::{Permit, SocketPermit};
+use super::policy::{Denial, Destination, Way};
 use super::{Asker, Denied};
 use crate::component::Component;
 use crate::invoke::guard::AbortOnDrop;
@@ -33,8 +34,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
-/// What a guest is told that asks for the host's own loopback by its reserved name.
-const NO_LOOPBACK: &str = "this host opens no ports under that name; use an address such as 127.0.0.1:5432 that allowedHosts names";
 
 type Processed = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Processed), Error>;
@@ -89,26 +88,26 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-/// Where a request goes.
-struct Destination {
+/// What a request asks for.
+struct Origin {
     host: String,
     port: u16,
     tls: bool,
 }
 
-fn destination(uri: &http::Uri) -> Result<Destination, Error> {
+fn origin(uri: &http::Uri) -> Result<Origin, Error> {
     let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
     let tls = uri.scheme() == Some(&Scheme::HTTPS);
     let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-    if host.is_empty() || host.len() > MAX_NAME_BYTES { Err(Error::HttpRequestUriInvalid) } else { Ok(Destination { host, port, tls }) }
+    if host.is_empty() || host.len() > MAX_NAME_BYTES { Err(Error::HttpRequestUriInvalid) } else { Ok(Origin { host, port, tls }) }
 }
 
 async fn send(asker: &Asker, mut request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
-    let to = destination(request.uri())?;
+    let to = origin(request.uri())?;
     let limit = options.as_ref().and_then(|o| o.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
     let opened = tokio::time::timeout(limit, open(asker, &to, Instant::now() + limit)).await;
-    let (stream, permit) = opened.unwrap_or(Err(Error::ConnectionTimeout))?;
+    let (stream, held) = opened.unwrap_or(Err(Error::ConnectionTimeout))?;
     // The request line of HTTP/1.1 holds a path; the authority is in Host.
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
@@ -124,55 +123,43 @@ async fn send(asker: &Asker, mut request: http::Request<WasiBody>, options: Opti
         None => sender.send_request(request).await?,
     };
     let between = options.as_ref().and_then(|o| o.between_bytes_timeout);
-    let response = response.map(|body| ResponseBody { body, between, timer: None, _guard: guard, _permit: permit }.boxed_unsync());
+    let response = response.map(|body| ResponseBody { body, between, timer: None, _guard: guard, _held: held }.boxed_unsync());
     Ok((response, Box::new(async { Ok(()) })))
 }
 
+/// The right to hold a connection, given back when dropped.
+enum Held {
+    #[expect(dead_code, reason = "it is held")]
+    Loopback(SocketPermit),
+    #[expect(dead_code, reason = "it is held")]
+    Network(Permit),
+}
+
 /// A connection to where the grants lead, and the right to hold it.
-async fn open(asker: &Asker, to: &Destination, until: Instant) -> Result<(Box<dyn Io>, Permit), Error> {
-    let reach = decide(asker, to)?;
-    let permit = Permit::take(asker).await.ok_or(Error::ConnectionLimitReached)?;
-    let addresses = permitted(asker, to, reach).await?;
-    Ok((connect(&asker.component, to, &addresses, until).await?, permit))
-}
-
-/// How far the grants lead; an error, told, when nowhere.
-fn decide(asker: &Asker, to: &Destination) -> Result<Reach, Error> {
+async fn open(asker: &Asker, to: &Origin, until: Instant) -> Result<(Box<dyn Io>, Held), Error> {
+    let denied = |denial: Denial, error: Error| {
+        asker.deny(Denied::Http, &denial.to_string());
+        error
+    };
     let scheme = if to.tls { "https" } else { "http" };
-    asker.component.grants.http_decision(scheme, &to.host, to.port).ok_or_else(|| {
-        let url = format!("{scheme}://{}:{}", to.host, to.port);
-        let way = if to.host == LOOPBACK_NAME {
-            NO_LOOPBACK.to_owned()
-        } else {
-            format!("add \"{}\" to the component's localResources.allowedHosts", to.host)
-        };
-        asker.deny(Denied::Http, &format!("request to {url} denied: {way}"));
-        Error::HttpRequestDenied
-    })
-}
-
-/// The addresses of the destination that are within reach; an error, told, when it has only others.
-async fn permitted(asker: &Asker, to: &Destination, reach: Reach) -> Result<Vec<SocketAddr>, Error> {
-    let found: Vec<IpAddr> = match to.host.parse::<IpAddr>() {
-        Ok(ip) => vec![ip],
-        Err(_) => {
+    let destination = asker.policy().http(scheme, &to.host, to.port).map_err(|denial| denied(denial, Error::HttpRequestDenied))?;
+    let held = match &destination {
+        Destination::Ways(ways) if ways.iter().all(|way| matches!(way, Way::Loopback(_))) => {
+            Held::Loopback(SocketPermit::try_take(asker).ok_or(Error::ConnectionLimitReached)?)
+        }
+        _ => Held::Network(Permit::take(asker).await.ok_or(Error::ConnectionLimitReached)?),
+    };
+    let ways = match destination {
+        Destination::Ways(ways) => ways,
+        Destination::Name(reach) => {
             let found = lookup(&asker.component, &to.host).await;
-            found.ok_or_else(|| Error::DnsError { rcode: Some("name not found".into()), info_code: None })?
+            let found = found.ok_or_else(|| Error::DnsError { rcode: Some("name not found".into()), info_code: None })?;
+            let found: Vec<IpAddr> = found.into_iter().take(MAX_ADDRESSES).collect();
+            let ways = asker.policy().resolved(&to.host, &found, to.port, reach);
+            ways.map_err(|denial| denied(denial, Error::DestinationIpProhibited))?
         }
     };
-    let found = found.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, to.port));
-    let (good, bad): (Vec<_>, Vec<_>) = found.partition(|addr| reach.permits(addr.ip()));
-    if let (true, Some(addr)) = (good.is_empty(), bad.first()) {
-        let message = format!(
-            "request to {} denied: it resolves to {}, which only an entry that names the host exactly can lead to; add \"{}\" to allowedHosts",
-            to.host,
-            addr.ip(),
-            to.host
-        );
-        asker.deny(Denied::Http, &message);
-        return Err(Error::DestinationIpProhibited);
-    }
-    Ok(good)
+    Ok((connect(&asker.component, to, &ways, until).await?, held))
 }
 
 /// A connection, plain or TLS.
@@ -181,16 +168,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Connects to the first address that answers; each gets an equal share of the time that is left, so that one which swallows
 /// everything doesn't take the others' chance.
-async fn connect(component: &Component, to: &Destination, addresses: &[SocketAddr], until: Instant) -> Result<Box<dyn Io>, Error> {
+async fn connect(component: &Component, to: &Origin, ways: &[Way], until: Instant) -> Result<Box<dyn Io>, Error> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for (tried, addr) in addresses.iter().enumerate() {
-        let share = until.saturating_duration_since(Instant::now()) / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+    for (tried, way) in ways.iter().enumerate() {
+        let share = until.saturating_duration_since(Instant::now()) / u32::try_from(ways.len() - tried).unwrap_or(u32::MAX);
         let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-        match tokio::time::timeout(share, TcpStream::connect(addr)).await.unwrap_or_else(|_| Err(timed_out())) {
-            Ok(stream) => {
-                let _ = stream.set_nodelay(true);
-                return if to.tls { handshake(component, to, stream).await } else { Ok(Box::new(stream)) };
-            }
+        match tokio::time::timeout(share, go(component, *way)).await.unwrap_or_else(|_| Err(timed_out())) {
+            Ok(stream) => return if to.tls { handshake(component, to, stream).await } else { Ok(stream) },
             Err(error) => last = error,
         }
     }
@@ -201,7 +185,18 @@ async fn connect(component: &Component, to: &Destination, addresses: &[SocketAdd
     })
 }
 
-async fn handshake(component: &Component, to: &Destination, stream: TcpStream) -> Result<Box<dyn Io>, Error> {
+async fn go(component: &Component, way: Way) -> std::io::Result<Box<dyn Io>> {
+    match way {
+        Way::Loopback(addr) => Ok(Box::new(component.loopback.connect(None, addr).await?)),
+        Way::Host(addr) | Way::Network(addr) => {
+            let stream = TcpStream::connect(addr).await?;
+            let _ = stream.set_nodelay(true);
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+async fn handshake(component: &Component, to: &Origin, stream: Box<dyn Io>) -> Result<Box<dyn Io>, Error> {
     let name = ServerName::try_from(to.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
     let connector = tokio_rustls::TlsConnector::from(component.host.tls.clone());
     Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
@@ -213,7 +208,7 @@ struct ResponseBody {
     between: Option<Duration>,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
     _guard: AbortOnDrop,
-    _permit: Permit,
+    _held: Held,
 }
 
 impl Body for ResponseBody {
@@ -256,10 +251,10 @@ mod tests {
             waiting.push(stream);
         }
         let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let to = Destination { host: "two.example.com".into(), port: 80, tls: false };
-        let addresses = [silent, good.local_addr().unwrap()];
+        let to = Origin { host: "two.example.com".into(), port: 80, tls: false };
+        let ways = [silent, good.local_addr().unwrap()].map(Way::Network);
         let start = Instant::now();
-        assert!(connect(&component, &to, &addresses, start + Duration::from_secs(1)).await.is_ok());
+        assert!(connect(&component, &to, &ways, start + Duration::from_secs(1)).await.is_ok());
         assert!(start.elapsed() >= Duration::from_millis(400), "the first was tried");
     }
 }

@@ -5,17 +5,16 @@ pub(crate) mod http;
 pub(crate) mod lookup;
 pub(crate) mod names;
 pub(crate) mod permit;
+pub(crate) mod policy;
 pub(crate) mod sockets;
 
-#[cfg(feature = "wasi-p3")]
-use std::collections::HashMap;
-#[cfg(feature = "wasi-p3")]
-use std::sync::Weak;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Semaphore;
 
+use self::policy::Policy;
 use crate::component::Component;
+use crate::invoke::fate::Fate;
 use crate::logs::Stream;
 use crate::request_id::RequestId;
 
@@ -46,36 +45,32 @@ pub(crate) struct Asker {
     pub(crate) component: Arc<Component>,
     /// None while it serves none, or several at once.
     request: Mutex<Option<RequestId>>,
-    /// Sockets and connections it may still open; made at the first.
+    /// Sockets it may still have; made at the first.
+    sockets: OnceLock<Arc<Semaphore>>,
+    /// Connections on the host's network it may still open; made at the first.
     open: OnceLock<Arc<Semaphore>>,
-    /// The permits of its TCP sockets of WASI 0.3, by their handles: the streams of a connection need them.
-    #[cfg(feature = "wasi-p3")]
-    sockets: Mutex<HashMap<u32, Weak<permit::Permit>>>,
+    /// How its store ends, where somebody says so.
+    fate: Mutex<Option<Fate>>,
 }
 
 impl Asker {
     pub(crate) fn new(component: Arc<Component>, request: Option<RequestId>) -> Arc<Asker> {
-        Arc::new(Asker {
-            component,
-            request: Mutex::new(request),
-            open: OnceLock::new(),
-            #[cfg(feature = "wasi-p3")]
-            sockets: Mutex::default(),
-        })
+        Arc::new(Asker { component, request: Mutex::new(request), sockets: OnceLock::new(), open: OnceLock::new(), fate: Mutex::default() })
     }
 
-    /// Remembers the permit of a socket, as long as the socket or one of its streams holds it.
-    #[cfg(feature = "wasi-p3")]
-    pub(crate) fn holds(&self, socket: u32, permit: &Arc<permit::Permit>) {
-        let mut sockets = self.sockets.lock().expect("no panic while held");
-        sockets.retain(|_, held| held.strong_count() > 0);
-        sockets.insert(socket, Arc::downgrade(permit));
+    /// What decides where it may go.
+    pub(crate) fn policy(&self) -> Policy<'_> {
+        Policy::of(&self.component)
     }
 
-    /// The permit of a socket that is open.
-    #[cfg(feature = "wasi-p3")]
-    pub(crate) fn permit_of(&self, socket: u32) -> Option<Arc<permit::Permit>> {
-        self.sockets.lock().expect("no panic while held").get(&socket).and_then(Weak::upgrade)
+    /// Gives it a store's fate to ask, from now on.
+    pub(crate) fn fated(&self, fate: Fate) {
+        *self.fate.lock().expect("no panic while held") = Some(fate);
+    }
+
+    /// Whether its store goes before the guest finished: what is dropped then wasn't closed by the guest.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.fate.lock().expect("no panic while held").as_ref().is_some_and(Fate::is_dead)
     }
 
     /// Says which request is served from now on.

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use berth_model::grants::LOOPBACK_NAME;
 use tokio::task::JoinHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable, ResourceType};
@@ -14,6 +13,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Networ
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use super::lookup::{MAX_NAME_BYTES, lookup};
+use super::policy::Lookup;
 use super::sockets::Resolved;
 use super::{Asker, Denied};
 use crate::guest::Guest;
@@ -46,19 +46,10 @@ impl Lookups {
         self.resolved.clone()
     }
 
-    /// Whether the guest may look `name` up; a denial is told.
-    fn granted(&self, name: &str) -> bool {
-        let granted = self.asker.component.grants.allows_lookup(name);
-        if !granted {
-            let way = if name == LOOPBACK_NAME {
-                "this host opens no ports under that name"
-            } else {
-                "add it to the component's localResources.allowedIpNameLookups"
-            };
-            let message = format!("lookup of {name:?} denied: {way}");
-            self.asker.deny(Denied::Lookup, &message);
-        }
-        granted
+    /// Where the answer for `name` comes from, if the guest may look it up; a denial is told.
+    fn granted(&self, name: &str) -> Option<Lookup> {
+        let granted = self.asker.policy().lookup(name);
+        granted.map_err(|denial| self.asker.deny(Denied::Lookup, &denial.to_string())).ok()
     }
 }
 
@@ -91,7 +82,10 @@ enum State {
 }
 
 impl AddressStream {
-    fn start(asker: &Asker, name: Arc<str>) -> AddressStream {
+    fn start(asker: &Asker, name: Arc<str>, from: Lookup) -> AddressStream {
+        if let Lookup::Fixed(found) = from {
+            return AddressStream { name, state: State::Ended(Some(found.into_iter())) };
+        }
         let task = tokio::spawn(lookup(&asker.component, &name));
         let _guard = AbortOnDrop::new(task.abort_handle());
         AddressStream { name, state: State::Running { task, _guard } }
@@ -168,13 +162,11 @@ fn resolve(lookups: &mut Lookups, table: &mut ResourceTable, name: &str) -> wasm
         return Ok(Err(ErrorCode::InvalidArgument));
     }
     let name = normal(name);
-    if !lookups.granted(&name) {
-        return Ok(Err(ErrorCode::AccessDenied));
-    }
+    let Some(from) = lookups.granted(&name) else { return Ok(Err(ErrorCode::AccessDenied)) };
     if lookups.open >= MAX_OPEN {
         return Ok(Err(ErrorCode::TemporaryResolverFailure));
     }
-    let stream = table.push(AddressStream::start(lookups.asker(), name))?;
+    let stream = table.push(AddressStream::start(lookups.asker(), name, from))?;
     lookups.open += 1;
     Ok(Ok(stream))
 }
@@ -186,7 +178,7 @@ mod p3 {
     use wasmtime_wasi::p3::bindings::sockets::types::IpAddress;
 
     use super::super::lookup::{MAX_NAME_BYTES, lookup};
-    use super::{Lookups, normal, remember};
+    use super::{Lookup, Lookups, normal, remember};
     use crate::guest::Guest;
     use crate::member::{MAX_MEMBERS, Seat, per_seat};
 
@@ -233,11 +225,12 @@ mod p3 {
                 let view = view.get();
                 (view.lookups.granted(&normal), view.lookups.resolved(), view.lookups.asker().clone())
             });
-            if !granted {
-                return Ok(Err(ErrorCode::AccessDenied));
-            }
-            // What the stock lookup accepts beyond names are literal addresses, which need no lookup.
-            let Some(ips) = lookup(&asker.component, &normal).await else { return Ok(Err(ErrorCode::NameUnresolvable)) };
+            let found = match granted {
+                None => return Ok(Err(ErrorCode::AccessDenied)),
+                Some(Lookup::Fixed(found)) => Some(found),
+                Some(Lookup::Network) => lookup(&asker.component, &normal).await,
+            };
+            let Some(ips) = found else { return Ok(Err(ErrorCode::NameUnresolvable)) };
             ips.iter().for_each(|ip| remember(&resolved, &normal, *ip));
             Ok(Ok(ips.into_iter().map(IpAddress::from).collect()))
         }
@@ -258,16 +251,16 @@ mod tests {
         let asker = Asker::new(component.clone(), None);
         let all = exhaust(&component);
         let start = tokio::time::Instant::now();
-        let mut stream = AddressStream::start(&asker, normal("LocalHost."));
+        let mut stream = AddressStream::start(&asker, normal("LocalHost."), Lookup::Network);
         assert!(matches!(stream.next(), Err(ErrorCode::WouldBlock)));
         stream.ready().await;
         assert_eq!(start.elapsed(), LOOKUP_TIMEOUT);
         assert!(matches!(stream.next(), Err(ErrorCode::NameUnresolvable)));
 
-        let waits = AddressStream::start(&asker, normal("localhost"));
+        let waits = AddressStream::start(&asker, normal("localhost"), Lookup::Network);
         tokio::task::yield_now().await;
         drop((waits, all));
-        let mut next = AddressStream::start(&asker, normal("localhost"));
+        let mut next = AddressStream::start(&asker, normal("localhost"), Lookup::Network);
         tokio::time::resume();
         next.ready().await;
         assert!(next.next().is_ok_and(|ip| ip.is_some_and(|ip| ip.is_loopback())));

@@ -2,14 +2,19 @@
 //! the process may open, so that no guest takes the ingress its own. A permit lives as long as what it is for, in whatever part.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
 
 use super::Asker;
+use crate::component::Component;
 use crate::logs::Stream;
 use crate::metrics::Counter;
 
-/// Sockets and outgoing HTTP connections of one store.
+/// Sockets of one store, and its HTTP connections on the workload's loopback: memory of the host, wherever they lead.
+const SOCKETS_PER_STORE: usize = 512;
+/// Sockets and outgoing HTTP connections of one store that lead beyond the workload's loopback: open files.
 const PER_STORE: usize = 64;
 
 /// The sockets and outgoing connections that all guests of a host may hold.
@@ -42,7 +47,48 @@ impl GuestConnections {
     }
 }
 
-/// The right to hold one socket or connection, given back when dropped.
+/// The right to have one socket, given back when dropped.
+pub(crate) struct SocketPermit {
+    _store: OwnedSemaphorePermit,
+}
+
+impl SocketPermit {
+    /// None: the guest has as many as it may.
+    pub(crate) fn try_take(asker: &Asker) -> Option<SocketPermit> {
+        Some(SocketPermit { _store: sockets_of_store(asker).try_acquire_owned().ok()? })
+    }
+}
+
+/// Waits for the right to have one more socket.
+pub(crate) struct NextSocket {
+    semaphore: PollSemaphore,
+    next: Option<SocketPermit>,
+}
+
+impl NextSocket {
+    pub(crate) fn new(asker: &Asker) -> NextSocket {
+        NextSocket { semaphore: PollSemaphore::new(sockets_of_store(asker)), next: None }
+    }
+
+    /// Ready when there is one to take.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.next.is_none() {
+            self.next = std::task::ready!(self.semaphore.poll_acquire(cx)).map(|_store| SocketPermit { _store });
+        }
+        Poll::Ready(())
+    }
+
+    /// None before it is ready.
+    pub(crate) fn take(&mut self) -> Option<SocketPermit> {
+        self.next.take()
+    }
+}
+
+fn sockets_of_store(asker: &Asker) -> Arc<Semaphore> {
+    asker.sockets.get_or_init(|| Arc::new(Semaphore::new(SOCKETS_PER_STORE))).clone()
+}
+
+/// The right to hold one open file for a socket or connection, given back when dropped.
 pub(crate) struct Permit {
     _store: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
@@ -75,6 +121,11 @@ impl Permit {
     }
 }
 
+/// Waits for the right to one more of the host's open files, where no store holds it: for what comes to a service from outside.
+pub(crate) async fn take_outside(component: &Component) -> Option<OwnedSemaphorePermit> {
+    component.host.connections.free.clone().acquire_owned().await.ok()
+}
+
 fn of_store(asker: &Asker) -> Arc<Semaphore> {
     asker.open.get_or_init(|| Arc::new(Semaphore::new(PER_STORE))).clone()
 }
@@ -105,6 +156,17 @@ mod tests {
         assert!(Permit::try_take(&Asker::new(component, None)).is_some(), "another guest has its own");
         held.pop();
         assert!(Permit::take(&asker).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn l31_a_guest_has_so_many_sockets_and_the_next_when_it_drops_one() {
+        let (component, _logs) = crate::component::tests::component();
+        let asker = Asker::new(component, None);
+        let mut held: Vec<SocketPermit> = std::iter::from_fn(|| SocketPermit::try_take(&asker)).collect();
+        assert_eq!(held.len(), SOCKETS_PER_STORE);
+        let mut next = NextSocket::new(&asker);
+        let (_, ()) = tokio::join!(std::future::poll_fn(|cx| next.poll_ready(cx)), async { drop(held.pop()) });
+        assert!(next.take().is_some() && next.take().is_none());
     }
 
     #[tokio::test]

@@ -40,6 +40,7 @@ pub(crate) struct Owned {
 impl Owned {
     pub(crate) fn new(mut store: GuestStore, unit: Arc<Unit>, fate: Fate, permit: Option<Permit>) -> Owned {
         store.hold(permit);
+        store.data_mut().fated(&fate);
         Owned { store: Some(store), unit, fate }
     }
 

@@ -27,3 +27,14 @@ impl Fate {
         self.0.load(Ordering::Acquire) == DEAD
     }
 }
+
+/// Says how a store ended before it is dropped, by being dropped itself.
+#[cfg(feature = "wasi-p3")]
+pub(crate) struct Dying<'a>(pub(crate) &'a Fate);
+
+#[cfg(feature = "wasi-p3")]
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        self.0.dead();
+    }
+}

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use super::body::{GuestBody, Hold};
 use super::ending::{WorkloadEnded, report, told};
 use super::failure::Failure;
-use super::fate::Fate;
+use super::fate::{Dying, Fate};
 use super::lease::{Lease, Leases};
 use super::timer::{Interrupted, before};
 use super::{Entry, Handler, Head, Job, call};
@@ -169,15 +169,6 @@ enum End {
 /// Answers that are still owed, with the request each is for.
 type Owed = Mutex<Vec<(u64, Head)>>;
 
-/// Says how the store ended before it is dropped.
-struct Dying<'a>(&'a Fate);
-
-impl Drop for Dying<'_> {
-    fn drop(&mut self) {
-        self.0.dead();
-    }
-}
-
 impl Run {
     async fn run(self, mut queue: mpsc::Receiver<WorkerJob>, entry: Arc<Entry>) {
         let owed = Owed::default();
@@ -206,6 +197,7 @@ impl Run {
     ) -> Result<(), (wasmtime::Error, Option<Hit>)> {
         let ready_by = Instant::now() + self.component.limits.request_timeout;
         let mut store = guest::store(&entry.engine, &entry.unit, None, ready_by + SLACK);
+        store.data_mut().fated(&self.fate);
         // Declared after the store, so dropped before it.
         let dying = Dying(&self.fate);
         let cut = entry.cut.clone();

@@ -46,6 +46,11 @@ impl Datagrams {
         self.bound.addr
     }
 
+    /// The address that a peer at `peer` sees.
+    pub(crate) fn local_addr_towards(&self, peer: SocketAddr) -> SocketAddr {
+        self.bound.seen_from(peer)
+    }
+
     /// Sends to a loopback address. Sent is not received: there may be nobody, or no room.
     pub(crate) fn send(&self, bytes: Vec<u8>, to: SocketAddr) -> Result<(), NetError> {
         let to = plain(to);

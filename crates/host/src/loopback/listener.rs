@@ -43,6 +43,16 @@ impl Listener {
         self.bound.addr
     }
 
+    /// Ready when there is a connection to accept. Polled by one task at a time.
+    pub(crate) fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.queue.lock();
+        if !waiting.streams.is_empty() {
+            return Poll::Ready(());
+        }
+        waiting.acceptor = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// The next connection. Polled by one task at a time.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Stream> {
         let mut waiting = self.queue.lock();

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use berth_model::grants::Protocol;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::datagram::Datagrams;
+pub(crate) use self::datagram::{Datagrams, Mailbox};
 pub(crate) use self::listener::{Entrance, Listener};
 use self::ports::Ports;
 pub(crate) use self::stream::Stream;

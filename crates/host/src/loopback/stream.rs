@@ -152,9 +152,10 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Bytes that writing would take at once.
+    /// Bytes that writing would take at once; not 0 where it would tell an error.
     pub(crate) fn room(&self) -> usize {
-        BUFFER_BYTES - self.outgoing().bytes.len()
+        let pipe = self.outgoing();
+        (BUFFER_BYTES - pipe.bytes.len()).max(usize::from(pipe.can_write()))
     }
 
     /// Ready when the other end is closed or reset.
@@ -216,7 +217,9 @@ impl Drop for Stream {
     }
 }
 
-impl AsyncRead for Stream {
+// For shared ends, as one task may read while another writes.
+
+impl AsyncRead for &Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let count = std::task::ready!(self.poll_read_bytes(cx, buf.initialize_unfilled()))?;
         buf.advance(count);
@@ -224,7 +227,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for &Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_bytes(cx, bytes).map_err(io::Error::from)
     }
@@ -236,5 +239,25 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shut_write();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_shutdown(cx)
     }
 }

@@ -1,9 +1,9 @@
-//! Ways out: denied unless granted, checked where they lead, and told with the grant that would allow them.
+//! Ways out: denied unless granted, checked where they lead, and told with the grant that would allow them. Servers of the test are on
+//! the host's loopback, which components reach as `host.wasmcloud.internal`, or by the addresses that this name has for them.
 
 use std::net::SocketAddr;
 
-use berth_host::State;
-use berth_model::workload::Reuse;
+use berth_model::workload::{Reuse, Workload};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Full;
@@ -11,7 +11,27 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Bench, granted, request, reused, wanted, workload};
+use crate::harness::{Bench, granted, request, reused, workload};
+
+/// What `host.wasmcloud.internal` resolves to for guests.
+const HOST: [&str; 2] = ["192.0.0.8", "100::8"];
+
+/// A host whose owner opens the whole of its loopback.
+fn open_bench() -> Bench {
+    Bench::with(|config| config.network.loopback_ports = "1-65535".parse().unwrap())
+}
+
+/// Grants the workload's components these ports of the host's loopback.
+fn opened(mut workload: Workload, ports: &[u16]) -> Workload {
+    for component in &mut workload.components {
+        component.resources.grants.loopback_ports = ports.iter().map(|port| port.to_string().parse().unwrap()).collect();
+    }
+    workload
+}
+
+fn at_host(addr: SocketAddr) -> String {
+    format!("{}:{}", HOST[0], addr.port())
+}
 
 /// A server on the loopback that answers everything with `inside`.
 async fn server() -> (SocketAddr, JoinHandle<()>) {
@@ -34,9 +54,11 @@ async fn l39_nothing_granted_means_denied_and_the_denial_names_the_grant() {
     for guest in ["p2", "p3"] {
         bench.run(workload(guest, guest, &[guest])).await;
         for (path, grant) in [
-            (format!("/fetch?url=http://{addr}/"), "allowedHosts"),
-            (format!("/connect?addr={addr}"), "allowedHosts"),
-            ("/resolve?name=localhost".to_owned(), "allowedIpNameLookups"),
+            (format!("/fetch?url=http://host.wasmcloud.internal:{}/", addr.port()), "allowedHostLoopbackPorts"),
+            (format!("/connect?addr={}", at_host(addr)), "allowedHostLoopbackPorts"),
+            ("/fetch?url=http://10.0.0.1/".to_owned(), "allowedHosts"),
+            ("/connect?addr=10.0.0.1:80".to_owned(), "allowedHosts"),
+            ("/resolve?name=example.com".to_owned(), "allowedIpNameLookups"),
         ] {
             let answer = bench.get_from(guest, &path).await;
             assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{guest} {path}: {}", answer.body);
@@ -53,17 +75,21 @@ async fn l39_nothing_granted_means_denied_and_the_denial_names_the_grant() {
 }
 
 #[tokio::test]
-async fn l40_an_exact_grant_opens_that_address_and_no_other() {
-    let bench = Bench::start();
+async fn l40_a_granted_port_of_the_hosts_loopback_is_open_and_no_other() {
+    let bench = open_bench();
     let (addr, server) = server().await;
     let (other, other_server) = self::server().await;
     for guest in ["p2", "p3"] {
-        bench.run(granted(workload(guest, guest, &[guest]), &[&addr.to_string()], &[])).await;
-        let answer = bench.get_from(guest, &format!("/fetch?url=http://{addr}/")).await;
+        bench.run(opened(workload(guest, guest, &[guest]), &[addr.port()])).await;
+        let fetch =
+            async |addr: SocketAddr| bench.get_from(guest, &format!("/fetch?url=http://host.wasmcloud.internal:{}/", addr.port())).await;
+        let answer = fetch(addr).await;
         assert!(answer.status == StatusCode::OK && answer.body.contains("inside"), "{guest}: {}", answer.body);
-        assert_eq!(bench.get_from(guest, &format!("/connect?addr={addr}")).await.status, StatusCode::OK, "{guest}");
-        assert_eq!(bench.get_from(guest, &format!("/fetch?url=http://{other}/")).await.status, StatusCode::BAD_GATEWAY);
-        assert_eq!(bench.get_from(guest, &format!("/connect?addr={other}")).await.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(bench.get_from(guest, &format!("/connect?addr={}", at_host(addr))).await.status, StatusCode::OK, "{guest}");
+        assert_eq!(fetch(other).await.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(bench.get_from(guest, &format!("/connect?addr={}", at_host(other))).await.status, StatusCode::BAD_GATEWAY);
+        let resolved = bench.get_from(guest, "/resolve?name=host.wasmcloud.internal").await;
+        assert_eq!(resolved.body, format!("{}\n{}\n", HOST[0], HOST[1]), "{guest}");
     }
     server.abort();
     other_server.abort();
@@ -80,6 +106,12 @@ async fn l40_a_star_leads_to_public_addresses_only_also_through_a_name() {
             format!("http://localhost:{}/", addr.port()),
             "http://169.254.169.254/latest/meta-data/".to_owned(),
             format!("http://[::ffff:127.0.0.1]:{}/", addr.port()),
+            format!("http://2130706433:{}/", addr.port()),
+            format!("http://127.1:{}/", addr.port()),
+            format!("http://0.0.0.0:{}/", addr.port()),
+            format!("http://host.wasmcloud.internal:{}/", addr.port()),
+            format!("http://{}:{}/", HOST[0], addr.port()),
+            "http://2852039166/latest/meta-data/".to_owned(),
         ] {
             let answer = bench.get_from(guest, &format!("/fetch?url={url}")).await;
             assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{guest} {url}: {}", answer.body);
@@ -87,24 +119,82 @@ async fn l40_a_star_leads_to_public_addresses_only_also_through_a_name() {
         }
         assert_eq!(bench.get_from(guest, &format!("/connect?addr={addr}")).await.status, StatusCode::BAD_GATEWAY);
         let resolved = bench.get_from(guest, "/resolve?name=localhost").await;
-        assert!(
-            resolved.status == StatusCode::OK && resolved.body.contains("127.0.0.1") || resolved.body.contains("::1"),
-            "{}",
-            resolved.body
-        );
+        assert_eq!((resolved.status, resolved.body.as_str()), (StatusCode::OK, "127.0.0.1\n::1\n"));
+    }
+    server.abort();
+}
+
+/// What led to the host's loopback once, before a workload had one of its own.
+#[tokio::test]
+async fn l40_no_grant_of_a_loopback_address_leads_to_the_hosts() {
+    let bench = open_bench();
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        let grants = [addr.to_string(), format!("localhost:{}", addr.port())];
+        bench.run(granted(workload(guest, guest, &[guest]), &grants.each_ref().map(String::as_str), &["*"])).await;
+        for path in
+            [format!("/fetch?url=http://localhost:{}/", addr.port()), format!("/fetch?url=http://{addr}/"), format!("/connect?addr={addr}")]
+        {
+            let answer = bench.get_from(guest, &path).await;
+            assert!(
+                answer.status == StatusCode::BAD_GATEWAY && answer.body.contains("ConnectionRefused"),
+                "{guest} {path}: {}",
+                answer.body
+            );
+        }
+    }
+    assert!(bench.events.with_reason("Denied").is_empty(), "it is open, and nobody listens");
+    server.abort();
+}
+
+#[tokio::test]
+async fn l39_the_hosts_owner_is_asked_too_and_the_denial_names_the_setting() {
+    let bench = Bench::with(|config| config.network.loopback_ports = "1-10".parse().unwrap());
+    let (addr, server) = server().await;
+    for guest in ["p2", "p3"] {
+        bench.run(opened(workload(guest, guest, &[guest]), &[addr.port()])).await;
+        for path in [format!("/fetch?url=http://host.wasmcloud.internal:{}/", addr.port()), format!("/connect?addr={}", at_host(addr))] {
+            assert_eq!(bench.get_from(guest, &path).await.status, StatusCode::BAD_GATEWAY, "{guest} {path}");
+        }
+        let log = bench.host.logs().tail("default", Some(guest), 10);
+        let way = format!("--host-loopback-ports {}/tcp", addr.port());
+        assert_eq!(log.iter().filter(|line| line.text.contains(&way)).count(), 2, "{log:?}");
     }
     server.abort();
 }
 
 #[tokio::test]
-async fn l40_a_name_granted_exactly_may_lead_inside() {
-    let bench = Bench::start();
+async fn udp_reaches_a_granted_port_of_the_hosts_loopback_and_the_answer_comes_from_where_it_was_sent_to() {
+    let bench = open_bench();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let echo = tokio::spawn(async move {
+        let mut buf = [0; 100];
+        while let Ok((count, from)) = socket.recv_from(&mut buf).await {
+            socket.send_to(&buf[..count], from).await.unwrap();
+        }
+    });
+    for guest in ["p2", "p3"] {
+        let mut workload = workload(guest, guest, &[guest]);
+        workload.components[0].resources.grants.loopback_ports = vec![format!("{port}/udp").parse().unwrap()];
+        bench.run(workload).await;
+        let answer = bench.get_from(guest, &format!("/udp?addr={}:{port}&say=hello", HOST[0])).await;
+        assert_eq!(answer.body, format!("hello from {}:{port}\n", HOST[0]), "{guest}");
+        let answer = bench.get_from(guest, &format!("/connect?addr={}:{port}", HOST[0])).await;
+        assert!(answer.body.contains("AccessDenied"), "TCP isn't granted: {}", answer.body);
+    }
+    echo.abort();
+}
+
+/// Through the standard library of 0.2, and by the calls of 0.3.
+#[tokio::test]
+async fn all_options_of_a_socket_are_set_and_read_on_the_hosts_network() {
+    let bench = open_bench();
     let (addr, server) = server().await;
     for guest in ["p2", "p3"] {
-        let grant = format!("localhost:{}", addr.port());
-        bench.run(granted(workload(guest, guest, &[guest]), &[&grant], &["localhost"])).await;
-        let answer = bench.get_from(guest, &format!("/fetch?url=http://localhost:{}/", addr.port())).await;
-        assert!(answer.status == StatusCode::OK && answer.body.contains("inside"), "{guest}: {}", answer.body);
+        bench.run(opened(workload(guest, guest, &[guest]), &[addr.port()])).await;
+        let answer = bench.get_from(guest, &format!("/options?addr={}", at_host(addr))).await;
+        assert_eq!(answer.body, "(true, 30000000000, 5000000000, 3) 9 (4096, 8192) false\n", "{guest}");
     }
     server.abort();
 }
@@ -153,7 +243,9 @@ async fn l39_a_denial_carries_the_request_that_it_happened_in() {
     let (addr, server) = server().await;
     for guest in ["p2", "p3"] {
         bench.run(workload(guest, guest, &[guest])).await;
-        for path in [format!("/fetch?url=http://{addr}/"), format!("/connect?addr={addr}"), "/resolve?name=a.com".to_owned()] {
+        let denied =
+            [format!("/fetch?url=http://{}/", at_host(addr)), format!("/connect?addr={}", at_host(addr)), "/resolve?name=a.com".to_owned()];
+        for path in denied {
             let mut ask = request("GET", &path);
             ask.headers_mut().insert("host", guest.parse().unwrap());
             ask.headers_mut().insert("x-request-id", "req-9".parse().unwrap());
@@ -167,12 +259,12 @@ async fn l39_a_denial_carries_the_request_that_it_happened_in() {
 
 #[tokio::test]
 async fn l31_an_instance_connects_as_often_as_it_likes_if_it_closes_what_it_opened() {
-    let bench = Bench::start();
+    let bench = open_bench();
     let (addr, server) = server().await;
     for guest in ["p2", "p3"] {
         let one = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 0 };
-        bench.run(reused(granted(workload(guest, guest, &[guest]), &[&addr.to_string()], &[]), one)).await;
-        for path in [format!("/connect?addr={addr}"), format!("/fetch?url=http://{addr}/")] {
+        bench.run(reused(opened(workload(guest, guest, &[guest]), &[addr.port()]), one)).await;
+        for path in [format!("/connect?addr={}", at_host(addr)), format!("/fetch?url=http://{}/", at_host(addr))] {
             for n in 0..80 {
                 let answer = bench.get_from(guest, &path).await;
                 assert_eq!(answer.status, StatusCode::OK, "{guest} {path} {n}: {}", answer.body);
@@ -185,11 +277,11 @@ async fn l31_an_instance_connects_as_often_as_it_likes_if_it_closes_what_it_open
 /// WASI 0.2 lets no socket go before its streams.
 #[tokio::test]
 async fn l31_the_streams_of_a_connection_count_as_long_as_they_live_also_without_their_socket() {
-    let bench = Bench::start();
+    let bench = open_bench();
     let (addr, server) = server().await;
     let one = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 0 };
-    bench.run(reused(granted(workload("p3", "p3", &["p3"]), &[&addr.to_string()], &[]), one)).await;
-    let streams = async |n: u32, more: &str| bench.get_from("p3", &format!("/streams?addr={addr}&n={n}{more}")).await;
+    bench.run(reused(opened(workload("p3", "p3", &["p3"]), &[addr.port()]), one)).await;
+    let streams = async |n: u32, more: &str| bench.get_from("p3", &format!("/streams?addr={}&n={n}{more}", at_host(addr))).await;
     let closed = streams(200, "").await;
     assert_eq!(closed.status, StatusCode::OK, "each gives its place back: {}", closed.body);
     let kept = streams(64, "&keep=1").await;
@@ -197,14 +289,4 @@ async fn l31_the_streams_of_a_connection_count_as_long_as_they_live_also_without
     let too_many = streams(65, "&keep=1").await;
     assert!(too_many.status == StatusCode::BAD_GATEWAY && too_many.body.contains("too many sockets"), "{}", too_many.body);
     server.abort();
-}
-
-#[tokio::test]
-async fn ports_of_the_hosts_loopback_are_refused_by_name() {
-    let bench = Bench::start();
-    let mut workload = workload("local", "p2", &[]);
-    workload.components[0].resources.grants.loopback_ports = vec!["5432".parse().unwrap()];
-    let status = bench.host.start_workload(wanted(workload)).await;
-    assert_eq!((status.state, status.reason.as_str()), (State::Error, "Unsupported"), "{status:?}");
-    assert!(status.message.contains("allowedHostLoopbackPorts") && status.message.contains("allowedHosts"), "{}", status.message);
 }

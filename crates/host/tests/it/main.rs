@@ -10,6 +10,7 @@ mod languages;
 mod limits;
 mod linking;
 mod logs;
+mod loopback;
 mod neighbours;
 mod reclaim;
 mod requests;

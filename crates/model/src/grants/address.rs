@@ -26,17 +26,22 @@ pub enum AddressClass {
 pub enum Reach {
     /// To public addresses: what `*` and `*.suffix` give.
     PublicOnly,
-    /// Also to private and loopback addresses: what an entry gives that names one host.
+    /// Also to private addresses: what an entry gives that names one host.
     Anywhere,
 }
 
 impl Reach {
-    /// Whether `ip` is within reach. Link-local, metadata, unspecified, multicast and reserved addresses never are.
+    /// Whether `ip` is within reach. Loopback, link-local, metadata, unspecified, multicast and reserved addresses never are: a guest's
+    /// loopback is its workload's own, and the host's is reached by its reserved name.
     pub fn permits(self, ip: IpAddr) -> bool {
         match classify(ip) {
             AddressClass::Public => true,
-            AddressClass::Private | AddressClass::Loopback => self == Reach::Anywhere,
-            AddressClass::LinkLocal | AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Reserved => false,
+            AddressClass::Private => self == Reach::Anywhere,
+            AddressClass::Loopback
+            | AddressClass::LinkLocal
+            | AddressClass::Unspecified
+            | AddressClass::Multicast
+            | AddressClass::Reserved => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! as they stand.
 
 use super::Remark;
+use crate::grants::{AddressClass, AllowedHost, HostPattern, LOOPBACK_NAME, classify};
 use crate::image::ImageRef;
 use crate::import::ImportName;
 use crate::resource::{HostInterfaceSpec, LinkSpec, LocalResources, Resource};
@@ -16,11 +17,13 @@ pub fn remarks(resource: &Resource) -> Vec<Remark> {
     let Some((at, spec)) = resource.workload_spec() else { return remarks };
     for (index, component) in spec.components.iter().enumerate() {
         let owner = format!("{at}.components[{index}]");
+        remarks.extend(own_loopback(component.local_resources.as_ref(), &owner));
         remarks.extend(config(component.local_resources.as_ref(), &owner));
         remarks.extend(fuse(&component.links, &owner));
     }
     if let Some(service) = &spec.service {
         let owner = format!("{at}.service");
+        remarks.extend(own_loopback(service.local_resources.as_ref(), &owner));
         remarks.extend(config(service.local_resources.as_ref(), &owner));
         remarks.extend(fuse(&service.links, &owner));
     }
@@ -40,6 +43,25 @@ fn config(local: Option<&LocalResources>, owner: &str) -> Option<Remark> {
     local.filter(|local| !local.config.is_empty())?;
     let message = "has no effect yet: wasi:config comes with a later release; until then give the values as `environment`";
     Some(Remark { field: format!("{owner}.localResources.config"), message: message.to_owned() })
+}
+
+/// Entries that were meant for the host's loopback, most likely.
+fn own_loopback(local: Option<&LocalResources>, owner: &str) -> Vec<Remark> {
+    let is_own = |entry: &str| match entry.parse::<AllowedHost>().map(|host| host.host) {
+        Ok(HostPattern::Address(ip)) => classify(ip) == AddressClass::Loopback,
+        Ok(HostPattern::Name(name)) => name.as_str() == "localhost" || name.as_str().ends_with(".localhost"),
+        _ => false,
+    };
+    let entries = local.into_iter().flat_map(|local| local.allowed_hosts.iter().enumerate());
+    let own = entries.filter(|(_, entry)| is_own(entry));
+    own.map(|(index, entry)| Remark {
+        field: format!("{owner}.localResources.allowedHosts[{index}]"),
+        message: format!(
+            "`{}` has no effect: loopback addresses are the workload's own and need no grant; for the host's, list the port under allowedHostLoopbackPorts and use the name {LOOPBACK_NAME}",
+            quote(entry)
+        ),
+    })
+    .collect()
 }
 
 /// Everything but `wasi:http/handler` is fused anyway.

@@ -142,11 +142,16 @@ fn l40_a_literal_address_is_checked_like_a_resolved_one() {
     for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "::ffff:127.0.0.1", "[::ffff:a9fe:a9fe]", "[64:ff9b::a00:1]"] {
         assert!(!any.allows_http("http", inside, 80), "{inside}");
     }
-    let named = hosts(&["127.0.0.1:8080", "169.254.169.254"]);
-    assert!(named.allows_http("http", "127.0.0.1", 8080));
-    assert!(named.allows_http("http", "[::ffff:127.0.0.1]", 8080));
-    assert!(!named.allows_http("http", "127.0.0.1", 80));
+    let named = hosts(&["10.0.0.1:8080", "169.254.169.254", "127.0.0.1", "[::1]", "localhost"]);
+    assert!(named.allows_http("http", "10.0.0.1", 8080));
+    assert!(named.allows_http("http", "[::ffff:10.0.0.1]", 8080));
+    assert!(!named.allows_http("http", "10.0.0.1", 80));
     assert!(!named.allows_http("http", "169.254.169.254", 80), "metadata is never reached");
+    for own in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]"] {
+        assert!(!named.allows_http("http", own, 80), "no network leads to {own}: a guest's loopback is its workload's");
+        let ip = own.trim_matches(['[', ']']).parse().unwrap();
+        assert!(!named.allows_address(SocketAddr::new(ip, 80), Protocol::Tcp), "{own}");
+    }
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn is_outer_build(name: &str) -> bool {
 /// What a guest is made of, relative to the repository.
 fn inputs(fixture: &Fixture) -> Vec<PathBuf> {
     let common: &[&str] = match fixture.language {
-        Language::Rust => &["rust-toolchain.toml", "guests/Cargo.toml", "guests/Cargo.lock", "guests/common"],
+        Language::Rust => &["rust-toolchain.toml", "guests/Cargo.toml", "guests/Cargo.lock", "guests/.cargo", "guests/common"],
         // WIT comes from the crates that the lockfile names.
         _ => &["rust-toolchain.toml", "guests/Cargo.lock", "guests/wit", "scripts/setup-guest-tools.sh"],
     };

@@ -49,6 +49,21 @@ fn fusing_is_for_handlers_alone_and_said_to_be_so() {
 }
 
 #[test]
+fn a_grant_of_a_loopback_address_leads_nowhere_and_the_way_to_the_hosts_is_told() {
+    let hosts = "['127.0.0.1:5432', 'http://localhost', 'db.localhost', '[::1]:80', '[::ffff:127.0.0.1]', 10.0.0.1, notlocalhost, '*']";
+    let found = remarks(&format!(
+        "{API}\nkind: Workload\nmetadata: {{name: a}}\nspec:\n  components:\n    \
+         - {{name: a, image: 'file:a', localResources: {{allowedHosts: {hosts}}}}}\n  \
+         service: {{image: 'file:s', localResources: {{allowedHosts: ['127.0.0.1']}}}}\n"
+    ));
+    let fields: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+    let mut expected: Vec<String> = (0..5).map(|index| format!("spec.components[0].localResources.allowedHosts[{index}]")).collect();
+    expected.push("spec.service.localResources.allowedHosts[0]".into());
+    assert_eq!(fields, expected);
+    assert!(found.iter().all(|(_, message)| message.contains("allowedHostLoopbackPorts") && message.contains("host.wasmcloud.internal")));
+}
+
+#[test]
 fn a_service_and_an_artifact_are_looked_at_too() {
     let service = "spec: {service: {image: a.wasm, localResources: {config: {a: b}}}}";
     let fields: Vec<_> = remarks(&format!("{API}\nkind: Workload\nmetadata: {{name: a}}\n{service}\n")).into_iter().map(|r| r.0).collect();
