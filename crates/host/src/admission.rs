@@ -15,8 +15,8 @@ use berth_model::limits::Effective;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
-use self::slots::HostSlot;
-pub(crate) use self::slots::HostSlots;
+pub(crate) use self::slots::{HostSlot, HostSlots};
+use crate::bridge::calls::CallPermit;
 use crate::metrics::{Gauge, WorkloadMetrics};
 
 /// Why a request was not admitted.
@@ -52,10 +52,18 @@ pub(crate) struct Admission {
     metrics: Arc<WorkloadMetrics>,
 }
 
-/// A request's right to run; its end frees the slots, in the order of the fields. The workload's share must be smaller before the
+/// A request's right to run, as long as it is held.
+pub(crate) enum Permit {
+    /// Of one that came from outside.
+    Request { _slots: Slots },
+    /// Of one that another component of the workload sent.
+    Call { _permit: CallPermit },
+}
+
+/// A request's slots; its end frees them, in the order of the fields. The workload's share must be smaller before the
 /// host's slot is free, for the waiter that is woken by that slot looks at both; and the workload's slot comes last, so that who
 /// waits for it finds the host's, and a workload that has all its slots back holds none of the host.
-pub(crate) struct Permit {
+pub(crate) struct Slots {
     _held: Held,
     _host: HostSlot,
     _slot: OwnedSemaphorePermit,
@@ -124,7 +132,7 @@ impl Admission {
             Some(taken) => taken,
             None => self.wait_for_host(place).await?,
         };
-        Ok(Permit { _held: held, _host: host, _slot: slot })
+        Ok(Permit::Request { _slots: Slots { _held: held, _host: host, _slot: slot } })
     }
 
     /// Waits for one of the workload's own slots.

@@ -1,7 +1,7 @@
 //! A component as its guests see it: who it is, and what it may do.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use berth_model::event::{Event, EventSink, Severity};
@@ -11,6 +11,7 @@ use berth_model::resource::Kind;
 use tokio::sync::Semaphore;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
+use crate::bridge::Siblings;
 use crate::config::NetworkConfig;
 use crate::egress::permit::GuestConnections;
 use crate::guest_store::Spent;
@@ -67,6 +68,8 @@ pub(crate) struct Component {
     pub(crate) voice: Arc<Voice>,
     /// Shared by all workloads of the owner.
     pub(crate) pace: Arc<Pace>,
+    /// The components of its workload that it may call; gone with the workload.
+    pub(crate) siblings: Weak<Siblings>,
     pub(crate) host: Arc<Shared>,
 }
 
@@ -201,6 +204,7 @@ pub(crate) mod tests {
             lookups: crate::egress::lookup::bound(),
             voice: Voice::new(),
             pace: Arc::default(),
+            siblings: Weak::new(),
             host: Arc::new(Shared {
                 memory,
                 connections: GuestConnections::new(100),

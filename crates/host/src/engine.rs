@@ -12,6 +12,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails}
 
 use self::pool::Room;
 pub(crate) use self::pool::{PoolLoad, largest_table};
+use crate::bridge;
 use crate::config::HostConfig;
 use crate::egress;
 use crate::guest::Guest;
@@ -172,6 +173,7 @@ fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     egress::names::link_p2(linker, Seat::ROOT)?;
     egress::sockets::link_p2(linker, Seat::ROOT)?;
+    bridge::link::link_p2(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -183,6 +185,7 @@ fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     egress::names::link_p3(linker, Seat::ROOT)?;
     egress::sockets::link_p3(linker, Seat::ROOT)?;
+    member::link_calls(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }

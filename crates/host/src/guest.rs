@@ -1,13 +1,18 @@
 //! What a store holds for its guest: its members, its limits and its deadline.
 
+#[cfg(feature = "wasi-p3")]
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(feature = "wasi-p3")]
+use wasmtime::component::GuestTaskId;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::bridge::chain::Call;
 use crate::component::{Shared, Unit};
 use crate::guest_store::GuestStore;
 use crate::invoke::fate::Fate;
@@ -45,6 +50,12 @@ pub(crate) struct Guest {
     root: Member,
     /// Those composed with the root, by their seats from 1 on; nearly always none.
     others: Vec<Member>,
+    /// The request that it works for, as what it calls sees it; none for a service, and where it serves several at once.
+    call: Option<Arc<Call>>,
+    /// The requests that it serves at once, by the tasks they began: at most as many as there were tasks at once, for their numbers
+    /// come again.
+    #[cfg(feature = "wasi-p3")]
+    calls: BTreeMap<GuestTaskId, Arc<Call>>,
 }
 
 impl Guest {
@@ -62,6 +73,9 @@ impl Guest {
             deadline,
             others: unit.others.iter().map(|member| Member::new(member, request.clone(), deadline)).collect(),
             root: Member::new(component, request, deadline),
+            call: None,
+            #[cfg(feature = "wasi-p3")]
+            calls: BTreeMap::new(),
         }
     }
 
@@ -85,6 +99,37 @@ impl Guest {
         self.root.set_stdin(stdin);
         let patience = self.root.component().limits.request_timeout;
         self.members().for_each(|member| member.outgoing.set_patience(patience));
+    }
+
+    /// Says whose request the guest works for, to what it calls.
+    pub(crate) fn works_for(&mut self, call: Call) {
+        let call = Arc::new(call);
+        self.members().for_each(|member| member.outgoing.works_for(call.clone()));
+        self.call = Some(call);
+    }
+
+    /// The request that it works for, where it is one.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn call(&self) -> Option<&Arc<Call>> {
+        self.call.as_ref()
+    }
+
+    /// Says which request a task serves that begins.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn begins(&mut self, task: GuestTaskId, call: Arc<Call>) {
+        self.calls.insert(task, call);
+    }
+
+    /// Whether it may serve several requests at once.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// The request that a task serves which the host began.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn call_of(&self, task: GuestTaskId) -> Option<Arc<Call>> {
+        self.calls.get(&task).cloned()
     }
 
     /// Says whose request the guest works for.

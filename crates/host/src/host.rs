@@ -121,6 +121,7 @@ impl Host {
             compiler,
             source,
             shared,
+            calls: Arc::new(HostSlots::new(config.slots)),
             slots: slots.clone(),
             services: Arc::new(Semaphore::new(config.services.most as usize)),
             logs: logs.clone(),

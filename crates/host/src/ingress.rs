@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use self::trace::RequestTrace;
 use crate::admission::{Permit, Refused};
+use crate::bridge::chain::Chain;
 use crate::invoke::body::GuestBody;
 use crate::invoke::counted::Counted;
 use crate::invoke::failure::Failure;
@@ -134,7 +135,10 @@ async fn serve(
         request: request.map(|body| guest_request_body(body, limits.max_request_body_bytes)),
         id,
         deadline: counted.start() + limits.request_timeout,
+        time: limits.request_timeout,
         permit: Some(permit),
+        chain: Chain::default(),
+        wires: None,
     };
     let mut response = match invoke(&workload.entry, job).await {
         Ok(mut response) => {

@@ -9,12 +9,17 @@ mod cli;
 mod filesystem;
 mod http;
 
+#[cfg(feature = "wasi-p3")]
+pub(crate) use self::http::view as http_view;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+#[cfg(feature = "wasi-p3")]
+use crate::bridge::link::link_handler;
 use crate::component::Component;
 use crate::egress::Asker;
 use crate::egress::http::Outgoing;
@@ -133,8 +138,17 @@ pub(crate) fn link_p3(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Resul
     cli::link_p3(linker, seat)?;
     filesystem::link_p3(linker, seat)?;
     http::link_p3(linker, seat)?;
+    link_handler(linker, seat)?;
     names::link_p3(linker, seat)?;
     sockets::link_p3(linker, seat)
+}
+
+/// Links the root's own ways to send HTTP, over the engine's: those of 0.3's engine, where several requests may share a store.
+#[cfg(feature = "wasi-p3")]
+pub(crate) fn link_calls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    http::link_p2(linker, Seat::ROOT)?;
+    http::link_p3(linker, Seat::ROOT)?;
+    link_handler(linker, Seat::ROOT)
 }
 
 /// Most members of a unit.

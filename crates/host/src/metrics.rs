@@ -133,12 +133,16 @@ pub(crate) struct WorkloadMetrics {
     namespace: String,
     workload: String,
     ended: [Counter; ENDINGS.len()],
+    /// How calls between its components ended.
+    calls: [Counter; ENDINGS.len()],
     denied: [Counter; 3],
     pub(crate) latency: Histogram,
     /// Requests that hold a slot.
     pub(crate) in_flight: Gauge,
     /// Requests that wait for one.
     pub(crate) queued: Gauge,
+    /// Calls between its components that hold a slot of theirs.
+    pub(crate) calls_in_flight: Gauge,
     pub(crate) memory_bytes: Gauge,
     /// Instances made for a request.
     pub(crate) cold_starts: Counter,
@@ -155,10 +159,12 @@ impl WorkloadMetrics {
             namespace: namespace.to_owned(),
             workload: workload.to_owned(),
             ended: Default::default(),
+            calls: Default::default(),
             denied: Default::default(),
             latency: Histogram::default(),
             in_flight: Gauge::default(),
             queued: Gauge::default(),
+            calls_in_flight: Gauge::default(),
             memory_bytes: Gauge::default(),
             cold_starts: Counter::default(),
             reused: Counter::default(),
@@ -169,6 +175,11 @@ impl WorkloadMetrics {
 
     pub(crate) fn ended(&self, how: Ended) {
         self.ended[how.index()].inc();
+    }
+
+    /// A call from one component of it to another ended.
+    pub(crate) fn call_ended(&self, how: Ended) {
+        self.calls[how.index()].inc();
     }
 
     pub(crate) fn denied(&self, what: Denied) {

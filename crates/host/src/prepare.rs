@@ -7,7 +7,7 @@ mod units;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_link::{ComposeError, LinkError, LinkPlan, ReadError, Role};
+use berth_link::{ComposeError, LinkError, LinkPlan, ReadError, Role, Way};
 use berth_model::interface::InterfaceName;
 use berth_model::limits::Effective;
 use berth_model::workload::{self, Workload};
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::InstancePre;
 
 use crate::admission::{Admission, HostSlots};
+use crate::bridge::Siblings;
+use crate::bridge::calls::Calls;
 use crate::compile::{CompileError, Compiled, Compiler, Provides};
 use crate::component::{Component, Shared, Unit, Voice};
 use crate::config::HostConfig;
@@ -48,6 +50,8 @@ pub(crate) struct Preparer {
     pub(crate) slots: Arc<HostSlots>,
     /// Services that may still be started.
     pub(crate) services: Arc<Semaphore>,
+    /// Slots for calls between components.
+    pub(crate) calls: Arc<HostSlots>,
     pub(crate) logs: Arc<LogBook>,
 }
 
@@ -56,6 +60,8 @@ pub(crate) struct Prepared {
     pub(crate) http: Option<Arc<HttpWorkload>>,
     /// Its service, not started yet.
     pub(crate) service: Option<Program>,
+    /// Its components as they reach each other: as long as it is prepared.
+    pub(crate) _siblings: Arc<Siblings>,
     pub(crate) components: Vec<ComponentStatus>,
 }
 
@@ -63,6 +69,7 @@ pub(crate) struct Prepared {
 pub(crate) struct HttpWorkload {
     pub(crate) entry: Arc<Entry>,
     pub(crate) admission: Admission,
+    pub(crate) siblings: Arc<Siblings>,
     pub(crate) metrics: Arc<WorkloadMetrics>,
 }
 
@@ -179,7 +186,7 @@ struct Linked {
     root: usize,
     name: String,
     inspection: Inspection,
-    entry: Option<Entry>,
+    entry: Option<Arc<Entry>>,
     runs: Arc<Unit>,
     engine: wasmtime::Engine,
     pre: InstancePre<Guest>,
@@ -196,6 +203,9 @@ struct Whole<'a> {
     voice: Arc<Voice>,
     pace: Arc<Pace>,
     loopback: Arc<Loopback>,
+    siblings: Arc<Siblings>,
+    /// Ends all guests of the workload at once.
+    cut: CancellationToken,
 }
 
 impl Preparer {
@@ -207,7 +217,16 @@ impl Preparer {
         metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Prepared, PrepareError> {
         check_supported(workload)?;
-        let whole = Whole { workload, log, metrics, voice: Voice::new(), pace: self.shared.paces.of(owner), loopback: Loopback::new() };
+        let whole = Whole {
+            workload,
+            log,
+            metrics,
+            voice: Voice::new(),
+            pace: self.shared.paces.of(owner),
+            loopback: Loopback::new(),
+            siblings: Siblings::new(Calls::new(self.calls.clone(), metrics.clone())),
+            cut: CancellationToken::new(),
+        };
         let mut fetched = Vec::with_capacity(workload.components.len());
         for component in &workload.components {
             fetched.push(self.fetch(component.clone(), Role::Component).await?);
@@ -221,6 +240,7 @@ impl Preparer {
             linked.push(self.link(&whole, &fetched, &plan, unit).await?);
         }
         let components = statuses(&fetched, &plan, &linked);
+        meet(&whole.siblings, &fetched, &plan, &linked);
         let service = match &workload.service {
             // It is the last part, and the root of a unit of its own.
             Some(spec) => {
@@ -230,10 +250,10 @@ impl Preparer {
             None => None,
         };
         let http = match &workload.http {
-            Some(entry) => Some(self.entry(linked, plan.entry, entry.component.as_deref(), metrics)?),
+            Some(entry) => Some(self.entry(&whole, linked, plan.entry, entry.component.as_deref())?),
             None => None,
         };
-        Ok(Prepared { http, service, components })
+        Ok(Prepared { http, service, _siblings: whole.siblings, components })
     }
 
     async fn link(
@@ -245,8 +265,9 @@ impl Preparer {
     ) -> Result<Linked, PrepareError> {
         let spec = &fetched[unit.root].spec;
         let binary = self.binary(plan, unit, fetched).await?;
-        // What a unit of several lacks, its plan would have said.
-        let missing = if unit.members.len() == 1 { missing } else { |_: &Inspection| Vec::new() };
+        // What a unit of several lacks, or one that siblings are to provide for, its plan would have said.
+        let bridged = plan.links.iter().any(|link| link.way == Way::Bridged && unit.members.contains(&link.importer));
+        let missing = if unit.members.len() == 1 && !bridged { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
         let compiled = self.compiler.compile(&binary.digest, binary.bytes, &self.engines, provides).await;
         let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
@@ -257,15 +278,15 @@ impl Preparer {
         let pre = linker.instantiate_pre(&compiled.component).map_err(link_error)?;
         let runs = Arc::new(self.unit(whole, unit, fetched, binary.spans));
         let entry = match inspection.http() {
-            Some(export) => Some(Entry {
+            Some(export) => Some(Arc::new(Entry {
                 component: runs.root.clone(),
                 unit: runs.clone(),
                 engine: set.engine.clone(),
                 pre: handler(export, pre.clone()).map_err(link_error)?,
                 reuse: reuse(export, &spec.reuse),
-                cut: CancellationToken::new(),
+                cut: whole.cut.clone(),
                 _compiled: compiled.clone(),
-            }),
+            })),
             None => None,
         };
         let cached = known || compiled.from_disk;
@@ -297,6 +318,7 @@ impl Preparer {
             lookups: egress::lookup::bound(),
             voice: whole.voice.clone(),
             pace: whole.pace.clone(),
+            siblings: Arc::downgrade(&whole.siblings),
             host: self.shared.clone(),
         })
     }
@@ -304,16 +326,16 @@ impl Preparer {
     /// The component that answers: the named one, or the only one that exports HTTP.
     fn entry(
         &self,
+        whole: &Whole<'_>,
         mut linked: Vec<Linked>,
         planned: Option<usize>,
         named: Option<&str>,
-        metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Arc<HttpWorkload>, PrepareError> {
         if let Some(planned) = planned {
             linked.retain(|unit| unit.root == planned);
         }
         let found = linked.iter().map(|l| (l.name.clone(), l.inspection.exports.clone())).collect();
-        let mut entries: Vec<(String, Entry)> = linked.into_iter().filter_map(|l| Some((l.name, l.entry?))).collect();
+        let mut entries: Vec<(String, Arc<Entry>)> = linked.into_iter().filter_map(|l| Some((l.name, l.entry?))).collect();
         if let Some(named) = named {
             entries.retain(|(name, _)| name == named);
             if entries.is_empty() {
@@ -329,9 +351,18 @@ impl Preparer {
                 found,
             });
         };
-        let admission = Admission::new(self.slots.clone(), &entry.component.limits, metrics.clone());
-        Ok(Arc::new(HttpWorkload { entry: Arc::new(entry), admission, metrics: metrics.clone() }))
+        let admission = Admission::new(self.slots.clone(), &entry.component.limits, whole.metrics.clone());
+        Ok(Arc::new(HttpWorkload { entry, admission, siblings: whole.siblings.clone(), metrics: whole.metrics.clone() }))
     }
+}
+
+/// Makes the components known to each other: those that answer HTTP, each the root of a unit, and who handles what others import.
+fn meet(siblings: &Siblings, fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) {
+    let name = |part: usize| -> Arc<str> { fetched[part].spec.name.as_str().into() };
+    let entry = |part: usize| linked.iter().find(|unit| unit.root == part).and_then(|unit| unit.entry.clone());
+    let components = (0..fetched.len()).filter(|part| fetched[*part].role == Role::Component);
+    let bridged = plan.links.iter().filter(|link| link.way == Way::Bridged);
+    siblings.meet(components.map(|part| (name(part), entry(part))), bridged.map(|link| (name(link.importer), name(link.exporter))));
 }
 
 /// Limits of two members that share a store: of memory and tables the sum, of all else the first's.
@@ -376,7 +407,10 @@ fn missing(inspection: &Inspection) -> Vec<String> {
 }
 
 fn provided(import: &str) -> bool {
-    import.parse::<InterfaceName>().is_ok_and(|name| name.namespace == "wasi" && PROVIDED.contains(&name.package.as_str()))
+    // A handler of HTTP is a sibling's.
+    let is_ours =
+        |name: InterfaceName| name.namespace == "wasi" && PROVIDED.contains(&name.package.as_str()) && !name.is("wasi", "http", "handler");
+    import.parse().is_ok_and(is_ours)
 }
 
 fn handler(export: HttpExport, pre: wasmtime::component::InstancePre<crate::guest::Guest>) -> wasmtime::Result<HandlerPre> {

@@ -85,6 +85,7 @@ pub const FIXTURES: &[Fixture] = &[
     fixture("link-middle", Language::Rust),
     fixture("service-p2", Language::Rust),
     fixture("service-p3", Language::Rust),
+    fixture("p3-middleware", Language::Rust),
     fixture("js", Language::JavaScript),
     fixture("js-p3", Language::JavaScript),
     fixture("py", Language::Python),

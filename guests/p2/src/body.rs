@@ -37,7 +37,7 @@ pub fn pump(body: &IncomingBody, answer: &mut Answer, chunk_bytes: u64) -> bool 
 }
 
 /// Waits for the trailers of a body that was read to its end.
-fn trailers(body: IncomingBody) -> Option<Fields> {
+pub fn trailers(body: IncomingBody) -> Option<Fields> {
     let trailers = IncomingBody::finish(body);
     trailers.subscribe().block();
     trailers.get().expect("it is ready").expect("it is asked once").ok().flatten()

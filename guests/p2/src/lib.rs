@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod net;
+mod sibling;
 
 use std::time::Duration;
 
@@ -118,6 +119,12 @@ fn bodies(request: IncomingRequest, target: &Target, out: ResponseOutparam) {
             let size = usize::try_from(target.number("size", 1024)).unwrap_or(usize::MAX);
             body::stream(out, target.number("chunks", 10), size, milliseconds(target, 0));
         }
+        "/via" => sibling::via(&request, out, target),
+        "/read" => sibling::read(out, target),
+        "/upload" => sibling::upload(out, target),
+        "/fan" => sibling::fan(out, target),
+        "/late" => sibling::late(out, milliseconds(target, 100)),
+        "/broken" => sibling::broken(out),
         "/fetch" => net::fetch(out, target.text("url").unwrap_or_default()),
         path => answer::text(out, 404, &format!("no route {path}\n")),
     }

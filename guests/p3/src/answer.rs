@@ -16,6 +16,13 @@ impl Body {
         self.stream.write_all(bytes).await.is_empty()
     }
 
+    /// Ends the body with an error.
+    pub async fn fail(self, code: ErrorCode) {
+        drop(self.stream);
+        // Too late to tell anybody of an error.
+        let _ = self.trailers.write(Err(code)).await;
+    }
+
     /// Ends the body.
     pub async fn finish(self, trailers: Option<Fields>) {
         drop(self.stream);

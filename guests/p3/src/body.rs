@@ -11,10 +11,10 @@ use crate::answer::{self, Body};
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// What follows a body: trailers, or why there is no end.
-type Trailers = FutureReader<Result<Option<Fields>, ErrorCode>>;
+pub type Trailers = FutureReader<Result<Option<Fields>, ErrorCode>>;
 
 /// Takes a request's body, in good faith from the start that it will be read well.
-fn take(request: Request) -> (StreamReader<u8>, Trailers) {
+pub fn take(request: Request) -> (StreamReader<u8>, Trailers) {
     let (_outcome, outcome) = wit_future::new(|| Ok(()));
     Request::consume_body(request, outcome)
 }
@@ -42,7 +42,7 @@ pub async fn pump(mut stream: StreamReader<u8>, trailers: Trailers, mut sink: Bo
 }
 
 /// The next bytes of a stream, or `None` at its end.
-async fn next(stream: &mut StreamReader<u8>, chunk_bytes: usize) -> Option<Vec<u8>> {
+pub async fn next(stream: &mut StreamReader<u8>, chunk_bytes: usize) -> Option<Vec<u8>> {
     let (result, chunk) = stream.read(Vec::with_capacity(chunk_bytes)).await;
     match result {
         StreamResult::Complete(_) => Some(chunk),

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod net;
+mod sibling;
 
 use std::time::Duration;
 
@@ -131,6 +132,12 @@ async fn bodies(request: Request, target: &Target) -> Response {
             let size = usize::try_from(target.number("size", 1024)).unwrap_or(usize::MAX);
             body::stream(target.number("chunks", 10), size, milliseconds(target, 0))
         }
+        "/via" => sibling::via(request, target).await,
+        "/read" => sibling::read(target).await,
+        "/upload" => sibling::upload(target).await,
+        "/fan" => sibling::fan(target).await,
+        "/late" => sibling::late(milliseconds(target, 100)),
+        "/broken" => sibling::broken(),
         "/fetch" => net::fetch(target.text("url").unwrap_or_default()).await,
         path => answer::text(404, &format!("no route {path}\n")),
     }

@@ -25,8 +25,14 @@ use super::lookup::{MAX_NAME_BYTES, lookup};
 use super::permit::{Permit, SocketPermit};
 use super::policy::{Denial, Destination, Way};
 use super::{Asker, Denied};
+use crate::bridge::chain::{Call, Chain};
+use crate::bridge::link::By;
+use crate::bridge::send::Caller;
+use crate::bridge::{Processed, Sent, names};
 use crate::component::Component;
+use crate::invoke::fate::Fate;
 use crate::invoke::guard::AbortOnDrop;
+use crate::request_id::RequestId;
 
 /// Time to wait for a turn, resolve and connect, where the guest asks for no other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,25 +41,46 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-type Processed = Box<dyn Future<Output = Result<(), Error>> + Send>;
-type Sent = Result<(http::Response<WasiBody>, Processed), Error>;
-
 /// The way out of one store, for WASI 0.2 and 0.3 alike.
 pub(crate) struct Outgoing {
     asker: Arc<Asker>,
     deadline: Instant,
     /// Where there is no deadline to share: the time that each request has to its answer.
     patience: Option<Duration>,
+    /// The request that the guest works for; none for a service.
+    call: Option<Arc<Call>>,
+    /// The import that the next request comes by.
+    by: By,
 }
 
 impl Outgoing {
     pub(crate) fn new(asker: Arc<Asker>) -> Outgoing {
-        Outgoing { asker, deadline: Instant::now(), patience: None }
+        Outgoing { asker, deadline: Instant::now(), patience: None, call: None, by: By::default() }
     }
 
     /// Gives each outgoing request its own time, where the guest has no deadline.
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         self.patience = Some(patience);
+    }
+
+    /// Says whose request the guest works for.
+    pub(crate) fn works_for(&mut self, call: Arc<Call>) {
+        self.call = Some(call);
+    }
+
+    /// Says for which request, if that is not the one the guest works for as a whole, and by which import the next one is sent.
+    pub(crate) fn announce(&mut self, call: Option<Arc<Call>>, by: By) {
+        self.by = by;
+        self.call = call.or(self.call.take());
+    }
+
+    /// Who sends a request with this deadline to another component.
+    fn caller(&self, headers: &http::HeaderMap, deadline: Instant) -> Caller {
+        let call = self.call.clone().unwrap_or_else(|| {
+            let id = RequestId::of(&mut headers.clone());
+            Arc::new(Call::new(id, deadline, Fate::default(), Chain::default()))
+        });
+        Caller { asker: self.asker.clone(), call }
     }
 
     /// The deadline that outgoing requests share with the one that makes them.
@@ -76,10 +103,13 @@ impl WasiHttpHooks for Outgoing {
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _processed: Processed,
+        processed: Processed,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let asker = self.asker.clone();
         let deadline = self.patience.map_or(self.deadline, |patience| Instant::now() + patience);
+        if self.by == By::Handler || names::sibling(request.uri()).is_some() {
+            return Box::new(self.caller(request.headers(), deadline).send(self.by, request, options, processed));
+        }
+        let asker = self.asker.clone();
         let deadline = tokio::time::Instant::from_std(deadline);
         Box::new(async move {
             let send = send(&asker, request, options);

@@ -145,6 +145,21 @@ impl GuestBody {
         }
     }
 
+    /// The next frame, with the error of wasi:http where there is one.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = match &mut self.inner {
+            Inner::Whole(bytes) => return Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Inner::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
+            Inner::Stream(stream) => std::task::ready!(stream.poll(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) if !frame.is_trailers() => {}
+            Some(Err(error)) => self.end(Some(ended_by(error))),
+            _ => self.end(None),
+        }
+        Poll::Ready(frame)
+    }
+
     fn end(&mut self, instead: Option<Ended>) {
         if let Some((counted, how)) = self.counted.take() {
             counted.end(instead.unwrap_or(how));
@@ -238,17 +253,7 @@ impl Body for GuestBody {
     type Error = berth_http::BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = match &mut self.inner {
-            Inner::Whole(bytes) => return Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
-            Inner::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
-            Inner::Stream(stream) => std::task::ready!(stream.poll(cx)),
-        };
-        match &frame {
-            Some(Ok(frame)) if !frame.is_trailers() => {}
-            Some(Err(error)) => self.end(Some(ended_by(error))),
-            _ => self.end(None),
-        }
-        Poll::Ready(frame.map(|f| f.map_err(|e| e.to_string().into())))
+        self.poll(cx).map_err(|e| e.to_string().into())
     }
 
     fn is_end_stream(&self) -> bool {

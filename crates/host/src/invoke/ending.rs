@@ -35,13 +35,15 @@ pub(crate) struct Owned {
     store: Option<GuestStore>,
     unit: Arc<Unit>,
     fate: Fate,
+    /// The time that the request has in all.
+    time: Duration,
 }
 
 impl Owned {
-    pub(crate) fn new(mut store: GuestStore, unit: Arc<Unit>, fate: Fate, permit: Option<Permit>) -> Owned {
+    pub(crate) fn new(mut store: GuestStore, unit: Arc<Unit>, fate: Fate, time: Duration, permit: Option<Permit>) -> Owned {
         store.hold(permit);
         store.data_mut().fated(&fate);
-        Owned { store: Some(store), unit, fate }
+        Owned { store: Some(store), unit, fate, time }
     }
 
     pub(crate) fn store(&mut self) -> &mut GuestStore {
@@ -52,8 +54,8 @@ impl Owned {
     pub(crate) fn end(mut self, result: wasmtime::Result<()>, head: &Head, id: &RequestId) -> Option<GuestStore> {
         let mut store = self.store.take().expect("taken only here");
         let hit = store.data().limiter.hit();
-        let failure = conclude(&result, hit, head.answered(), self.unit.root.limits.request_timeout)
-            .or_else(|| is_unfinished(&mut store).then_some(Failure::Unfinished));
+        let failure =
+            conclude(&result, hit, head.answered(), self.time).or_else(|| is_unfinished(&mut store).then_some(Failure::Unfinished));
         match failure {
             None => {
                 self.fate.done();

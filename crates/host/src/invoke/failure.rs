@@ -7,15 +7,13 @@ use http::StatusCode;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::ending::WorkloadEnded;
+use crate::bridge::code::Code;
 use crate::guest::DeadlinePassed;
 use crate::limiter::Hit;
 use crate::metrics::Ended;
 
 /// Longest description of a trap in logs, bytes.
 const MAX_DETAIL_BYTES: usize = 8 << 10;
-
-/// Longest error code told to a client, bytes: guests choose its text.
-const MAX_CODE_BYTES: usize = 256;
 
 /// Why a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +38,7 @@ pub(crate) enum Failure {
     NoAnswer,
     /// It answered with an error code of wasi:http.
     #[error("answered with the error {0}")]
-    Code(String),
+    Code(Code),
     /// It answered with an informational status, which no component can: 101 would hand over the connection.
     #[error("answered with status {0}, which is no final one")]
     Informational(u16),
@@ -92,13 +90,6 @@ impl Failure {
             Some(Trap::StackOverflow) => Failure::Stack,
             _ => Failure::Trap(detail(error)),
         }
-    }
-
-    /// An error code of wasi:http, in either version.
-    pub(crate) fn code(code: &impl std::fmt::Debug) -> Failure {
-        let mut text = format!("{code:?}");
-        text.truncate(text.floor_char_boundary(MAX_CODE_BYTES));
-        Failure::Code(text)
     }
 
     /// The response, if its status is a final one.

@@ -6,19 +6,21 @@ use super::ending::{Owned, flatten};
 use super::fate::Fate;
 use super::timer::before;
 use super::{Entry, Head, Job, call};
+use crate::bridge::chain::Call;
 use crate::{guest, turn};
 
 /// Runs the job in an instance of its own.
 pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
-    let Job { request, id, deadline, permit } = job;
+    let Job { request, id, deadline, time, permit, chain, wires } = job;
     entry.component.metrics.cold_starts.inc();
-    let store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
-    let mut owned = Owned::new(store, entry.unit.clone(), fate, permit);
+    let mut store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
+    store.data_mut().works_for(Call::new(id.clone(), deadline, fate.clone(), chain));
+    let mut owned = Owned::new(store, entry.unit.clone(), fate, time, permit);
     let serve = async {
         turn::first(&entry.component.pace).await;
         let store = owned.store();
         let handler = entry.pre.instantiate(store).await?;
-        call::run(store, &handler, request, &head).await
+        call::run(store, &handler, request, wires, &head).await
     };
     let result = before(deadline, &entry.cut, serve).await;
     owned.end(flatten(result), &head, &id);

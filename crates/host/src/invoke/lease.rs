@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::timer::Interrupted;
 use crate::admission::Permit;
@@ -121,16 +122,23 @@ pub(crate) struct Lease {
     deadline: Instant,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
     finished: bool,
+    /// Cancelled when it is given up unfinished: the instance goes on, but what it asked of others for this request is of no use.
+    gone: Option<CancellationToken>,
 }
 
 impl Lease {
     fn new(leases: &Arc<Leases>, key: u64, deadline: Instant) -> Lease {
-        Lease { leases: leases.clone(), key, deadline, timer: None, finished: false }
+        Lease { leases: leases.clone(), key, deadline, timer: None, finished: false, gone: None }
     }
 
     /// What tells this request from the others in the instance.
     pub(crate) fn key(&self) -> u64 {
         self.key
+    }
+
+    /// What is cancelled when the place is given up unfinished.
+    pub(crate) fn gone(&mut self) -> CancellationToken {
+        self.gone.get_or_insert_default().clone()
     }
 
     /// Holds the request's slot as long as the place.
@@ -162,6 +170,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if let Some(gone) = self.gone.take().filter(|_| !self.finished) {
+            gone.cancel();
+        }
         let mut state = self.leases.lock();
         let place = state.places.remove(&self.key);
         state.doomed |= !self.finished;

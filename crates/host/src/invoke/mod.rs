@@ -20,9 +20,11 @@ mod timer;
 #[cfg(feature = "wasi-p3")]
 pub(crate) mod workers;
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
@@ -36,6 +38,8 @@ use self::fate::Fate;
 use self::guard::AbortOnDrop;
 pub(crate) use self::head::Head;
 use crate::admission::Permit;
+use crate::bridge::Processed;
+use crate::bridge::chain::Chain;
 use crate::compile::Compiled;
 use crate::component::{Component, Unit};
 use crate::guest::Guest;
@@ -88,8 +92,23 @@ pub(crate) struct Job {
     pub(crate) request: http::Request<WasiBody>,
     pub(crate) id: RequestId,
     pub(crate) deadline: Instant,
+    /// The time it has in all, as a message says it.
+    pub(crate) time: Duration,
     /// Held as long as the guest works for this request; elsewhere while the request is in a shared instance.
     pub(crate) permit: Option<Permit>,
+    /// The components that call each other for it; none for one that came from outside.
+    pub(crate) chain: Chain,
+    /// What passes between it and its caller besides bodies, where that is a component.
+    pub(crate) wires: Option<Wires>,
+}
+
+/// How two components learn what became of their bodies.
+pub(crate) struct Wires {
+    /// When the caller is done with the response, and how.
+    #[cfg_attr(not(feature = "wasi-p3"), expect(dead_code, reason = "0.2 doesn't ask for it"))]
+    pub(crate) processed: Pin<Processed>,
+    /// Takes the same of the callee and the request, and how the callee's store ends. Dropped by one that was ended.
+    pub(crate) received: oneshot::Sender<(Pin<Processed>, Fate)>,
 }
 
 /// Runs `job` in an instance of `entry`: a fresh one, or one that the component's reuse allows.

@@ -7,26 +7,28 @@ use super::ending::{Owned, flatten};
 use super::fate::Fate;
 use super::timer::before;
 use super::{Entry, Head, Job, call};
+use crate::bridge::chain::Call;
 use crate::reuse::{Reuse, Warm};
 use crate::{guest, turn};
 
 /// Runs the job in a warm instance, or in a new one that may become warm.
 pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
     let Reuse::Serial(pool) = &entry.reuse else { return };
-    let Job { request, id, deadline, permit } = job;
+    let Job { request, id, deadline, time, permit, chain, wires } = job;
     let (mut owned, warm, calls) = match pool.take() {
         Some(Warm { mut store, handler, calls }) => {
             store.data_mut().renew(Some(id.clone()), deadline);
             store.set_epoch_deadline(1);
             entry.component.metrics.reused.inc();
-            (Owned::new(store, entry.unit.clone(), fate, permit), Some(handler), calls)
+            (Owned::new(store, entry.unit.clone(), fate.clone(), time, permit), Some(handler), calls)
         }
         None => {
             entry.component.metrics.cold_starts.inc();
             let store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
-            (Owned::new(store, entry.unit.clone(), fate, permit), None, 0)
+            (Owned::new(store, entry.unit.clone(), fate.clone(), time, permit), None, 0)
         }
     };
+    owned.store().data_mut().works_for(Call::new(id.clone(), deadline, fate, chain));
     let serve = async {
         turn::first(&entry.component.pace).await;
         let store = owned.store();
@@ -34,7 +36,7 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
             Some(handler) => handler,
             None => entry.pre.instantiate(store).await?,
         };
-        call::run(store, &handler, request, &head).await?;
+        call::run(store, &handler, request, wires, &head).await?;
         wasmtime::error::Ok(handler)
     };
     let (result, handler) = match flatten(before(deadline, &entry.cut, serve).await) {

@@ -16,12 +16,14 @@ use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::body::{GuestBody, Hold};
+use super::call::{self, Served};
 use super::ending::{WorkloadEnded, report, told};
 use super::failure::Failure;
 use super::fate::{Dying, Fate};
 use super::lease::{Lease, Leases};
 use super::timer::{Interrupted, before};
-use super::{Entry, Handler, Head, Job, call};
+use super::{Entry, Handler, Head, Job};
+use crate::bridge::chain::Call;
 use crate::component::{Component, Unit};
 use crate::guest::{self, Guest};
 use crate::limiter::Hit;
@@ -53,6 +55,8 @@ struct WorkerJob {
     key: u64,
     head: Head,
     back: oneshot::Sender<Job>,
+    /// The request as what is called on its behalf sees it.
+    call: Arc<Call>,
 }
 
 impl Workers {
@@ -66,9 +70,12 @@ impl Workers {
         loop {
             let (worker, mut lease) = self.reserve(entry, job.deadline);
             lease.hold(job.permit.take());
+            let gone = lease.gone();
+            let call = Call::new(job.id.clone(), job.deadline, worker.fate.clone(), job.chain.clone());
+            let call = Arc::new(call.until(gone));
             let (head, answer) = Head::new();
             let (back, returned) = oneshot::channel();
-            if let Err(unsent) = worker.jobs.try_send(WorkerJob { job, key: lease.key(), head, back }) {
+            if let Err(unsent) = worker.jobs.try_send(WorkerJob { job, key: lease.key(), head, back, call }) {
                 job = again(&entry.component, unsent.into_inner().job, lease)?;
                 continue;
             }
@@ -139,7 +146,7 @@ fn again(component: &Component, mut job: Job, lease: Lease) -> Result<Job, Failu
     match lease.unused() {
         Ok(permit) => job.permit = permit,
         Err(_) => {
-            let failure = Failure::Deadline(component.limits.request_timeout);
+            let failure = Failure::Deadline(job.time);
             report(component, &failure, Some(&job.id));
             return Err(failure);
         }
@@ -290,7 +297,7 @@ impl Run {
 
     /// One request, until its answer.
     async fn one(&self, accessor: &Accessor<Guest>, service: &Service, job: WorkerJob, owed: &Owed) -> wasmtime::Result<()> {
-        let WorkerJob { job, key, head, back } = job;
+        let WorkerJob { job, key, head, back, call } = job;
         drop(back);
         owed.lock().expect("no panic while held").push((key, head.clone()));
         self.set_deadlines(accessor);
@@ -298,7 +305,8 @@ impl Run {
             accessor.with(|mut store| store.get().set_request(Some(job.id.clone())));
         }
         let never = tokio_util::sync::CancellationToken::new();
-        let call = before(job.deadline, &never, call::run_p3(accessor, service, job.request, &head));
+        let served = Served { request: job.request, wires: job.wires, call: Some(call) };
+        let call = before(job.deadline, &never, call::run_p3(accessor, service, served, &head));
         let mut call = std::pin::pin!(call);
         let ended = poll_fn(|cx| match call.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -311,7 +319,7 @@ impl Run {
             Some(Ok(Ok(()))) => {}
             Some(Err(Interrupted::Late | Interrupted::Cut)) => {
                 self.leases.doom();
-                let failure = Failure::Deadline(self.component.limits.request_timeout);
+                let failure = Failure::Deadline(job.time);
                 report(&self.component, &failure, Some(&job.id));
                 head.answer(Err(failure));
             }

@@ -8,6 +8,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
 use super::Seat;
+use crate::bridge::link::{By, announce};
 use crate::guest::Guest;
 
 type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
@@ -17,6 +18,7 @@ pub(super) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Resul
         "handle",
         move |mut store: StoreContextMut<'_, Guest>,
               (request, options): (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>)| {
+            announce(&mut store, seat, By::Client);
             let handled: Handled = match outgoing_handler::Host::handle(&mut store.data_mut().http_of(seat), request, options) {
                 Ok(response) => Ok(response),
                 Err(error) => Err(error.downcast()?),
@@ -28,9 +30,12 @@ pub(super) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Resul
 
 #[cfg(feature = "wasi-p3")]
 pub(super) use p3::link as link_p3;
+#[cfg(feature = "wasi-p3")]
+pub(crate) use p3::view;
 
 #[cfg(feature = "wasi-p3")]
 mod p3 {
+    use wasmtime::AsContextMut;
     use wasmtime::component::{Accessor, Linker, Resource};
     use wasmtime_wasi_http::p3::bindings::http::client::HostWithStore;
     use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
@@ -38,6 +43,7 @@ mod p3 {
     use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView};
 
     use super::super::{MAX_MEMBERS, Seat, per_seat};
+    use crate::bridge::link::{By, announce};
     use crate::guest::Guest;
 
     type View = fn(&mut Guest) -> WasiHttpCtxView<'_>;
@@ -48,12 +54,18 @@ mod p3 {
 
     const VIEWS: [View; MAX_MEMBERS] = per_seat!(view_of);
 
+    /// A guest as the member at `seat` sends requests from it.
+    pub(crate) fn view(seat: Seat) -> fn(&mut Guest) -> WasiHttpCtxView<'_> {
+        VIEWS[seat.index()]
+    }
+
     pub(in crate::member) fn link(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
         let view = VIEWS[seat.index()];
         linker.instance(&seat.import("wasi:http/client@0.3.0"))?.func_wrap_concurrent(
             "send",
             move |accessor: &Accessor<Guest>, (request,): (Resource<Request>,)| {
                 Box::pin(async move {
+                    accessor.with(|mut access| announce(&mut access.as_context_mut(), seat, By::Client));
                     let accessor = accessor.with_getter::<WasiHttp>(view);
                     let sent: Result<Resource<Response>, ErrorCode> =
                         match <WasiHttp as HostWithStore<Guest>>::send(&accessor, request).await {

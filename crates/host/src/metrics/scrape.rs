@@ -98,6 +98,18 @@ fn encode_requests(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMet
             requests.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.get(), None)?;
         }
     }
+    let mut calls = encoder.encode_descriptor(
+        "berth_component_calls",
+        "HTTP calls from one component of a workload to another, by how they ended",
+        None,
+        MetricType::Counter,
+    )?;
+    for m in workloads {
+        for (how, counter) in ENDINGS.iter().zip(&m.calls) {
+            let labels = [("namespace", m.namespace.as_str()), ("workload", m.workload.as_str()), ("ended", how)];
+            calls.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.get(), None)?;
+        }
+    }
     let mut latency = encoder.encode_descriptor(
         "berth_request_seconds",
         "time from a request's head to the end of its answer",
@@ -140,6 +152,7 @@ fn encode_gauges(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMetri
     type Read = fn(&WorkloadMetrics) -> i64;
     let gauges: [(&str, &str, Read); 4] = [
         ("berth_requests_in_flight", "requests that hold a slot", |m| m.in_flight.get()),
+        ("berth_component_calls_in_flight", "HTTP calls between components that hold a slot of theirs", |m| m.calls_in_flight.get()),
         ("berth_requests_queued", "requests that wait for a slot", |m| m.queued.get()),
         ("berth_services_running", "services that run: none while one waits to be started again", |m| m.services.get()),
         ("berth_workload_memory_bytes", "linear memory of the workload's instances", |m| m.memory_bytes.get()),

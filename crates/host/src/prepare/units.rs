@@ -22,18 +22,15 @@ pub(super) struct Fetched {
     pub(super) artifact: Artifact,
 }
 
-/// Of the ways that a plan knows, this host goes one.
+/// Of the ways that a plan knows, this host goes two.
 fn refuse_ways(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
-    let Some(link) = plan.links.iter().find(|link| link.way != Way::Fused) else { return Ok(()) };
+    let Some(link) = plan.links.iter().find(|link| link.way == Way::Copied) else { return Ok(()) };
     Err(PrepareError::WayNotServed {
         component: parts[link.importer].name.to_owned(),
         import: link.import.clone(),
         provider: parts[link.exporter].name.to_owned(),
         way: link.way.word(),
-        advice: match link.way {
-            Way::Bridged => "say `fuse: true` in its `links`, which two components of WASI 0.3 can do",
-            Way::Fused | Way::Copied => "let a component export it, not the service",
-        },
+        advice: "let a component export it, not the service",
     })
 }
 

@@ -74,8 +74,11 @@ impl Supervisor {
 
     /// Waits for requests to finish, as long as the grace period; then none comes in, and what still runs is cut.
     async fn drained(&self, http: &HttpWorkload) {
+        let grace = self.preparer.config.drain_grace;
+        // A component that was called may work on when the request that it was called for is done.
+        let all = async { http.admission.drained(grace).await && tokio::time::timeout(grace, http.siblings.calls.idle()).await.is_ok() };
         let ended = tokio::select! {
-            ended = http.admission.drained(self.preparer.config.drain_grace) => ended,
+            ended = all => ended,
             () = self.hurry.cancelled() => false,
         };
         http.admission.close();

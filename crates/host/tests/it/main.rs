@@ -4,6 +4,7 @@
 
 mod bodies;
 mod bounds;
+mod bridge;
 mod egress;
 mod harness;
 mod languages;

@@ -1,0 +1,191 @@
+//! Bodies between two components: frame by frame, each side held back by the other.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::counted::CountedCall;
+use crate::invoke::body::GuestBody;
+use crate::invoke::fate::Fate;
+use crate::metrics::Ended;
+
+/// The body of a caller's request, as its callee sees it.
+pub(super) fn request(body: WasiBody, fate: Fate, limit: u64) -> WasiBody {
+    if body.is_end_stream() {
+        return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+    }
+    RequestBody { body, fate, left: limit, limit, ended: false }.boxed_unsync()
+}
+
+/// A request body that fails past its limit, and where its writer is gone before it was whole.
+struct RequestBody {
+    body: WasiBody,
+    fate: Fate,
+    left: u64,
+    limit: u64,
+    ended: bool,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = match frame {
+            Some(Ok(frame)) => {
+                let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match self.left.checked_sub(size) {
+                    Some(left) => {
+                        self.left = left;
+                        self.ended = frame.is_trailers();
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(Error::HttpRequestBodySize(Some(self.limit)))),
+                }
+            }
+            // The channel closed because the caller's store went, not because the body is whole.
+            None if self.fate.is_dead() => Some(Err(Error::ConnectionTerminated)),
+            other => other,
+        };
+        self.ended |= !matches!(frame, Some(Ok(_)));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() }
+    }
+}
+
+/// The body of a callee's response, as its caller sees it: with the call in the figures until it ends.
+pub(super) struct ResponseBody {
+    body: GuestBody,
+    counted: Option<(CountedCall, Ended)>,
+    /// The caller's own bound on the time between two frames.
+    between: Option<Duration>,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Ready when nobody wants the caller's own answer any more.
+    gone: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cut: bool,
+}
+
+impl ResponseBody {
+    pub(super) fn new(
+        body: GuestBody,
+        (counted, how): (CountedCall, Ended),
+        between: Option<Duration>,
+        gone: Option<WaitForCancellationFutureOwned>,
+    ) -> ResponseBody {
+        let counted = if body.is_end_stream() {
+            counted.end(how);
+            None
+        } else {
+            Some((counted, how))
+        };
+        ResponseBody { body, counted, between, timer: None, gone: gone.map(Box::pin), cut: false }
+    }
+
+    fn end(&mut self, instead: Option<Ended>) {
+        if let Some((counted, how)) = self.counted.take() {
+            counted.end(instead.unwrap_or(how));
+        }
+    }
+
+    /// What breaks the body off while it waits.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if let Some(gone) = &mut self.gone
+            && gone.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Error::ConnectionTerminated);
+        }
+        let Some(between) = self.between else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(between)));
+        timer.as_mut().poll(cx).map(|()| Error::ConnectionReadTimeout)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.cut {
+            return Poll::Ready(None);
+        }
+        let frame = match self.body.poll(cx) {
+            Poll::Ready(frame) => {
+                self.timer = None;
+                frame
+            }
+            Poll::Pending => {
+                let error = std::task::ready!(self.poll_cut(cx));
+                self.cut = true;
+                self.body = GuestBody::page(http_body_util::Full::default());
+                Some(Err(error))
+            }
+        };
+        match &frame {
+            Some(Ok(frame)) if !frame.is_trailers() => {}
+            Some(Err(Error::HttpResponseTimeout)) => self.end(Some(Ended::Timeout)),
+            Some(Err(_)) => self.end(Some(Ended::Failed)),
+            _ => self.end(None),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.cut || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{Full, StreamBody};
+
+    fn chunks(sizes: &[usize]) -> WasiBody {
+        let frames: Vec<_> = sizes.iter().map(|size| Ok(Frame::data(Bytes::from(vec![0; *size])))).collect();
+        StreamBody::new(futures::stream::iter(frames)).boxed_unsync()
+    }
+
+    #[tokio::test]
+    async fn l31_a_request_body_beyond_the_callees_limit_fails() {
+        let whole = request(chunks(&[4, 6]), Fate::default(), 10).collect().await.unwrap();
+        assert_eq!(whole.to_bytes().len(), 10);
+        let error = request(chunks(&[4, 7]), Fate::default(), 10).collect().await.unwrap_err();
+        assert!(matches!(error, Error::HttpRequestBodySize(Some(10))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_request_body_whose_writer_is_gone_is_not_whole() {
+        let fate = Fate::default();
+        fate.dead();
+        let mut body = request(chunks(&[4]), fate, 10);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(matches!(body.frame().await, Some(Err(Error::ConnectionTerminated))));
+        assert!(body.frame().await.is_none());
+    }
+
+    #[test]
+    fn a_request_without_a_body_has_none_on_the_other_side() {
+        let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        assert!(request(empty, Fate::default(), 10).is_end_stream());
+    }
+}
