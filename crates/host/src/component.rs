@@ -1,5 +1,6 @@
 //! A component as its guests see it: who it is, and what it may do.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
@@ -54,6 +55,8 @@ pub(crate) struct Component {
     pub(crate) workload: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) environment: Vec<(String, String)>,
+    /// What it reads by `wasi:config/store`.
+    pub(crate) config: BTreeMap<String, String>,
     pub(crate) grants: Grants,
     /// Whether it may listen: it is its workload's service.
     pub(crate) listens: bool,
@@ -195,6 +198,7 @@ pub(crate) mod tests {
             workload: workload.into(),
             name: "test".into(),
             environment: Vec::new(),
+            config: BTreeMap::new(),
             grants: Grants::default(),
             listens: false,
             loopback: Loopback::new(),

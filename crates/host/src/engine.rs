@@ -14,6 +14,7 @@ use self::pool::Room;
 pub(crate) use self::pool::{PoolLoad, largest_table};
 use crate::bridge;
 use crate::config::HostConfig;
+use crate::config_store;
 use crate::egress;
 use crate::guest::Guest;
 use crate::member::{self, Seat};
@@ -169,6 +170,7 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
 fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    config_store::link(linker, Seat::ROOT)?;
     // Name lookups are granted name by name and sockets are counted, which the stock implementation can't do.
     linker.allow_shadowing(true);
     egress::names::link_p2(linker, Seat::ROOT)?;

@@ -13,6 +13,7 @@ mod code;
 mod compile;
 mod component;
 mod config;
+mod config_store;
 mod egress;
 mod engine;
 mod guest;

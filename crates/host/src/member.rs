@@ -21,6 +21,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 #[cfg(feature = "wasi-p3")]
 use crate::bridge::link::link_handler;
 use crate::component::Component;
+use crate::config_store;
 use crate::egress::Asker;
 use crate::egress::http::Outgoing;
 use crate::egress::names::{self, Lookups};
@@ -126,6 +127,7 @@ impl Member {
 /// Links what the member at `seat`, which isn't the root, imports of WASI 0.2 with its authority.
 pub(crate) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
     cli::link_p2(linker, seat)?;
+    config_store::link(linker, seat)?;
     filesystem::link_p2(linker, seat)?;
     http::link_p2(linker, seat)?;
     names::link_p2(linker, seat)?;

@@ -38,7 +38,7 @@ use crate::status::ComponentStatus;
 use self::units::Fetched;
 
 /// Packages of WASI that the host provides.
-const PROVIDED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
+const PROVIDED: [&str; 8] = ["cli", "clocks", "config", "filesystem", "http", "io", "random", "sockets"];
 
 /// What preparing needs of its host.
 pub(crate) struct Preparer {
@@ -309,6 +309,7 @@ impl Preparer {
             workload: whole.workload.name.as_str().into(),
             name: of.spec.name.as_str().into(),
             environment: of.spec.resources.environment.clone().into_iter().collect(),
+            config: of.spec.resources.config.clone(),
             grants: of.spec.resources.grants.clone(),
             listens: of.role == Role::Service,
             loopback: whole.loopback.clone(),

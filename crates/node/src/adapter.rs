@@ -10,7 +10,7 @@ use berth_model::id::WorkloadId;
 use berth_model::interface::HostInterface;
 use berth_model::workload::Workload;
 use berth_operator::plan::{CONTENT_ANNOTATION, DRAINING_LABEL};
-use semver::Version;
+use semver::{Prerelease, Version};
 
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::notice::Belonging;
@@ -189,6 +189,7 @@ fn imports(wasi_p3: bool) -> Vec<HostInterface> {
     let mut imports = vec![
         interface("cli", &["environment", "exit", "stdin", "stdout", "stderr"], P2),
         interface("clocks", &["monotonic-clock", "wall-clock"], P2),
+        interface("config", &["store"], Version { pre: Prerelease::new("rc.1").unwrap_or(Prerelease::EMPTY), ..Version::new(0, 2, 0) }),
         interface("filesystem", &["preopens", "types"], P2),
         interface("http", &["outgoing-handler", "types"], P2),
         interface("io", &["error", "poll", "streams"], P2),

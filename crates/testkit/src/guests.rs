@@ -73,6 +73,7 @@ pub const FIXTURES: &[Fixture] = &[
     fixture("echo", Language::Rust),
     fixture("echo-p3", Language::Rust),
     fixture("p2", Language::Rust),
+    fixture("p2-config", Language::Rust),
     fixture("p2-hello", Language::Rust),
     fixture("p2-missing-import", Language::Rust),
     fixture("p2-no-http", Language::Rust),

@@ -5,6 +5,7 @@
 mod bodies;
 mod bounds;
 mod bridge;
+mod config;
 mod egress;
 mod harness;
 mod languages;
