@@ -1,5 +1,7 @@
 //! The command line's form. Settings, which may also stand in the environment or a file, come from [`crate::config::SETTINGS`].
 
+pub(crate) mod values;
+
 use std::path::PathBuf;
 
 use berth_node::model::resource::Kind;
@@ -63,6 +65,18 @@ pub(crate) enum Command {
         after_help = "Examples:\n  berth delete deployment shop\n  berth delete deployment/shop configmap/shop-settings\n  berth delete -f shop.yaml"
     )]
     Delete(Delete),
+    /// Set, show and delete ConfigMaps: values that workloads are configured with
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        #[command(subcommand)]
+        command: values::Config,
+    },
+    /// Set, show and delete Secrets: values that are sealed on disk and shown only when asked for
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Secret {
+        #[command(subcommand)]
+        command: values::Secret,
+    },
     /// Show what components print, and what the host says about them
     #[command(
         after_help = "Examples:\n  berth logs shop\n  berth logs -f --tail 20 deployment/shop\n  berth logs shop -o json | jq -r .text"
@@ -137,7 +151,7 @@ pub(crate) struct Namespaced {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Kind: deployment (wd), replicaset (wrs), workload (ww), host, artifact, configmap (cm), or all; or KIND/NAME
+    /// Kind: deployment (wd), replicaset (wrs), workload (ww), host, artifact, configmap (cm), secret, or all; or KIND/NAME
     #[arg(value_name = "KIND")]
     pub(crate) kind: String,
     /// Name of one object

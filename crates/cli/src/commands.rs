@@ -10,6 +10,7 @@ mod logs;
 mod stop;
 mod top;
 mod up;
+mod values;
 mod version;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ use std::io::Write;
 use berth_node::api::Client;
 use berth_node::telemetry;
 
+use crate::args::values::Secret;
 use crate::args::{Cli, Command, TextOrJson};
 use crate::config::{self, Common};
 use crate::exit::{Exit, Failure};
@@ -57,6 +59,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     if let Command::Cache { command } = &cli.command {
         return cache::run(command, &config.common.caches, &mut out);
     }
+    if let Command::Secret { command: Secret::Discard(args) } = &cli.command {
+        return values::discard(args.output, &config.common.data_dir, &mut out);
+    }
     match (cli.command, config.up) {
         (Command::Up(args), Some(up)) => up::run(&args, up, &config.common, &mut out),
         (command, _) => {
@@ -75,6 +80,8 @@ async fn ask(command: Command, common: &Common, out: &mut Output) -> Result<Exit
         Command::Get(args) => get::run(&args, &client, out).await,
         Command::Describe(args) => describe::run(&args, &client, out).await,
         Command::Delete(args) => delete::run(&args, &client, out).await,
+        Command::Config { command } => values::config(command, &client, out).await,
+        Command::Secret { command } => values::secret(command, &client, out).await,
         Command::Logs(args) => logs::run(&args, &client, out).await,
         Command::Events(args) => events::run(&args, &client, out).await,
         Command::Top(args) => top::run(&args, &client, out).await,

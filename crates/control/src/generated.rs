@@ -22,19 +22,38 @@ pub(crate) mod wasmcloud {
                     f.write_str("ImagePullSecret(..)")
                 }
             }
+
+            // Their values may come from Secrets.
+            impl std::fmt::Debug for LocalResources {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    let (environment, config) = (self.environment.keys(), self.config.keys());
+                    f.debug_struct("LocalResources").field("environment", &environment).field("config", &config).finish_non_exhaustive()
+                }
+            }
+
+            impl std::fmt::Debug for WitInterface {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    let name = format!("{}:{}/{}", self.namespace, self.package, self.interfaces.join(","));
+                    f.debug_struct("WitInterface").field("name", &name).field("config", &self.config.keys()).finish_non_exhaustive()
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::wasmcloud::runtime::v2::{Component, ImagePullSecret};
+    use super::wasmcloud::runtime::v2::{Component, ImagePullSecret, LocalResources, WitInterface};
 
     #[test]
-    fn debug_output_of_a_message_shows_no_credentials() {
+    fn debug_output_of_a_message_shows_no_credentials_and_no_values() {
         let secret = ImagePullSecret { username: "hunter".into(), password: "hunter2".into() };
-        let component = Component { image_pull_secret: Some(secret), ..Component::default() };
-        let text = format!("{component:?}");
+        let values = || [("PASSWORD".to_owned(), "hunter2".to_owned())].into();
+        let resources = LocalResources { environment: values(), config: values(), ..LocalResources::default() };
+        let component = Component { image_pull_secret: Some(secret), local_resources: Some(resources), ..Component::default() };
+        let interface = WitInterface { config: values(), ..WitInterface::default() };
+        let text = format!("{component:?} {interface:?}");
         assert!(text.contains("ImagePullSecret(..)") && !text.contains("hunter"), "{text}");
+        assert_eq!(text.matches("PASSWORD").count(), 3, "{text}");
     }
 }

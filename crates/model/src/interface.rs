@@ -9,7 +9,7 @@ use semver::Version;
 use crate::text::{quote, serde_as_text};
 
 /// An entry of a workload's host interfaces, with its configuration merged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HostInterface {
     /// WIT namespace: `wasi`.
     pub namespace: String,
@@ -33,6 +33,26 @@ impl HostInterface {
             && self.package == interface.package
             && self.interfaces.contains(&interface.interface)
             && versions_meet(self.version.as_ref(), interface.version.as_ref())
+    }
+
+    /// Whether its configuration is what components read by `wasi:config/store`. An entry with a name isn't: no import could ask for it.
+    pub fn is_config_store(&self) -> bool {
+        self.namespace == "wasi" && self.package == "config" && self.name.is_none() && self.interfaces.iter().any(|name| name == "store")
+    }
+}
+
+/// Without values, as they may come from Secrets.
+impl fmt::Debug for HostInterface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostInterface { namespace, package, interfaces, version, name, config } = self;
+        f.debug_struct("HostInterface")
+            .field("namespace", namespace)
+            .field("package", package)
+            .field("interfaces", interfaces)
+            .field("version", version)
+            .field("name", name)
+            .field("config", &config.keys())
+            .finish()
     }
 }
 

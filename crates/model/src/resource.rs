@@ -9,6 +9,7 @@ mod deployment;
 mod host;
 mod meta;
 mod replica_set;
+mod secret;
 mod wire;
 mod workload;
 
@@ -18,6 +19,7 @@ pub use deployment::{ArtifactFrom, ArtifactReference, DeployPolicy, DeploymentSp
 pub use host::{HostFields, HostStatus};
 pub use meta::{Labels, LocalObjectReference, ObjectMeta, OwnerReference};
 pub use replica_set::{ReplicaCounts, ReplicaSetSpec, ReplicaSetStatus, Template};
+pub use secret::{NotBase64, Secret, SecretData, SecretValue};
 pub use workload::{
     ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LinkSpec,
     LocalResources, PullPolicy, ServiceSpec, VolumeMountSpec, VolumeSpec, WorkloadSpec, WorkloadStatus,
@@ -47,12 +49,14 @@ pub enum Kind {
     Artifact,
     /// Kubernetes' core/v1 ConfigMap, which config layers refer to.
     ConfigMap,
+    /// Kubernetes' core/v1 Secret, which config layers and image pulls refer to.
+    Secret,
 }
 
 impl Kind {
     /// Every kind, in the order `get all` prints them.
-    pub const ALL: [Kind; 6] =
-        [Kind::WorkloadDeployment, Kind::WorkloadReplicaSet, Kind::Workload, Kind::Host, Kind::Artifact, Kind::ConfigMap];
+    pub const ALL: [Kind; 7] =
+        [Kind::WorkloadDeployment, Kind::WorkloadReplicaSet, Kind::Workload, Kind::Host, Kind::Artifact, Kind::ConfigMap, Kind::Secret];
 
     /// The `kind` in a manifest: `WorkloadDeployment`.
     pub fn as_str(self) -> &'static str {
@@ -63,6 +67,7 @@ impl Kind {
             Kind::WorkloadDeployment => "WorkloadDeployment",
             Kind::Artifact => "Artifact",
             Kind::ConfigMap => "ConfigMap",
+            Kind::Secret => "Secret",
         }
     }
 
@@ -75,12 +80,18 @@ impl Kind {
             Kind::WorkloadDeployment => "workloaddeployments",
             Kind::Artifact => "artifacts",
             Kind::ConfigMap => "configmaps",
+            Kind::Secret => "secrets",
         }
     }
 
     /// The `apiVersion` in a manifest.
     pub fn api_version(self) -> &'static str {
-        if self == Kind::ConfigMap { "v1" } else { API_VERSION }
+        if self.is_data() { "v1" } else { API_VERSION }
+    }
+
+    /// Whether objects of the kind hold values and nothing else: they have no generation and no status, and never become ready.
+    pub fn is_data(self) -> bool {
+        matches!(self, Kind::ConfigMap | Kind::Secret)
     }
 
     /// Reads a kind as a person types it: kind, singular, plural or short name (`wd`, `wrs`, `ww`, `cm`), any case.
@@ -135,6 +146,8 @@ pub enum Resource {
     Artifact(Object<ArtifactSpec, ArtifactStatus>),
     /// See [`Kind::ConfigMap`].
     ConfigMap(ConfigMap),
+    /// See [`Kind::Secret`].
+    Secret(Secret),
 }
 
 /// Metadata, what is wanted, and what is.
@@ -169,6 +182,7 @@ impl Resource {
             Resource::Deployment(_) => Kind::WorkloadDeployment,
             Resource::Artifact(_) => Kind::Artifact,
             Resource::ConfigMap(_) => Kind::ConfigMap,
+            Resource::Secret(_) => Kind::Secret,
         }
     }
 
@@ -181,6 +195,7 @@ impl Resource {
             Resource::Deployment(o) => &o.metadata,
             Resource::Artifact(o) => &o.metadata,
             Resource::ConfigMap(o) => &o.metadata,
+            Resource::Secret(o) => &o.metadata,
         }
     }
 
@@ -193,6 +208,7 @@ impl Resource {
             Resource::Deployment(o) => &mut o.metadata,
             Resource::Artifact(o) => &mut o.metadata,
             Resource::ConfigMap(o) => &mut o.metadata,
+            Resource::Secret(o) => &mut o.metadata,
         }
     }
 
@@ -202,7 +218,7 @@ impl Resource {
             Resource::Workload(o) => Some(("spec", &o.spec)),
             Resource::ReplicaSet(o) => Some(("spec.template.spec", &o.spec.template.spec)),
             Resource::Deployment(o) => Some(("spec.template.spec", &o.spec.template.spec)),
-            Resource::Host(_) | Resource::Artifact(_) | Resource::ConfigMap(_) => None,
+            Resource::Host(_) | Resource::Artifact(_) | Resource::ConfigMap(_) | Resource::Secret(_) => None,
         }
     }
 

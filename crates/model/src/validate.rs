@@ -21,13 +21,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::path::Path;
-use crate::resource::{ObjectMeta, Resource, WorkloadSpec};
+use crate::resource::{ObjectMeta, Resource, SecretData, WorkloadSpec};
 use crate::workload::{HttpEntry, Workload};
 use checker::Checker;
 
 pub use checker::MAX_REPLICAS;
 pub use component::DEFAULT_MAX_RESTARTS;
 pub use interfaces::MAX_INTERFACES;
+pub use kinds::MAX_DATA;
 pub use links::MAX_LINKS;
 pub use names::{is_dns_label, is_dns_subdomain};
 pub use remarks::remarks;
@@ -36,10 +37,14 @@ pub use remarks::remarks;
 pub trait Lookup {
     /// The data of the ConfigMap `name`.
     fn config_map(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, String>>;
-    /// The data of the Secret `name`, decoded.
-    fn secret(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, String>>;
+    /// The data of the Secret `name`.
+    fn secret(&self, namespace: &str, name: &str) -> Option<&SecretData>;
     /// The image that `artifact://NAME` stands for.
     fn artifact(&self, namespace: &str, name: &str) -> Option<String>;
+    /// The Secret that the artifact names to pull its image with.
+    fn artifact_pull_secret(&self, _namespace: &str, _name: &str) -> Option<&str> {
+        None
+    }
 }
 
 /// Checks a workload by every rule and resolves its references: what hosts run.

@@ -105,8 +105,9 @@ impl std::fmt::Debug for PullCredentials {
     }
 }
 
-/// What a component or the service is given; all of it is deny by default.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a component or the service is given; all of it is deny by default. Its `Debug` shows no values of `environment` and `config`, as
+/// they may come from Secrets.
+#[derive(Clone, Default, PartialEq)]
 pub struct Resources {
     /// Environment variables, its only ones.
     pub environment: BTreeMap<String, String>,
@@ -118,6 +119,19 @@ pub struct Resources {
     pub grants: Grants,
     /// Limits that differ from the host's defaults.
     pub limits: Limits,
+}
+
+impl std::fmt::Debug for Resources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Resources { environment, config, mounts, grants, limits } = self;
+        f.debug_struct("Resources")
+            .field("environment", &environment.keys())
+            .field("config", &config.keys())
+            .field("mounts", mounts)
+            .field("grants", grants)
+            .field("limits", limits)
+            .finish()
+    }
 }
 
 /// How long an instance lives (docs/compatibility.md). All zero: a fresh instance per request.

@@ -4,7 +4,8 @@
 //! DIR/            0700
 //!   berth.lock    held (flock) while a `berth up` runs; says who holds it
 //!   berth.sock    0600, the local API
-//!   store.db      the resources
+//!   store.db      the resources; values of Secrets are sealed in it
+//!   secrets.key   0600, what they are sealed with
 //! ```
 //! A folder whose path is too long for a socket keeps it in `$XDG_RUNTIME_DIR/berth` instead.
 

@@ -36,6 +36,7 @@ use berth_model::id::HostId;
 pub use contents::Content;
 pub use deployments::{DEPLOYMENT_LABEL, REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
 pub use edits::Edit;
+pub use hash::MarkKey;
 pub use index::{DRAINING_LABEL, HOST_GROUP_LABEL};
 pub use liveness::is_dead;
 pub use placement::MAX_WORKLOADS_LABEL;

@@ -5,8 +5,10 @@
 //! written only by [`Store::update_status`]; a write that would change nothing writes nothing; an object with finalizers outlives its
 //! deletion until they are gone; what an object owns goes with it.
 
+mod body;
 mod database;
 mod embedded;
+mod seal;
 mod semantics;
 
 use std::path::PathBuf;
@@ -151,6 +153,30 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong.
         detail: String,
+    },
+    /// Values of Secrets can't be opened without their key.
+    #[error(
+        "{secrets} in {} can't be opened: the key is in {}, {}; put back the one from a copy, or, if it is lost, remove those Secrets with \
+         `berth secret discard` and set them again",
+        path.display(), key.display(), if *there { "and the one that is there isn't theirs" } else { "which isn't there" }
+    )]
+    KeyMissing {
+        /// The Secrets: `3 Secrets`.
+        secrets: String,
+        /// The database file.
+        path: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// Whether it is there, with another key.
+        there: bool,
+    },
+    /// The file that should have the key can't be used as one.
+    #[error("the key of Secrets {} {why}", path.display())]
+    KeyUnusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
     },
     /// A newer Berth wrote the file.
     #[error(

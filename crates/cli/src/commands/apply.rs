@@ -77,7 +77,7 @@ pub(super) fn tell_change(change: &Change, out: &mut Output) -> std::io::Result<
 async fn wait(results: &[Change], client: &Client, patience: Duration, quiet: bool, out: &mut Output) -> Result<(), Failure> {
     let mut waiting: HashMap<ResourceRef, (i64, String)> = results
         .iter()
-        .filter(|change| change.outcome != Outcome::Refused && change.object.kind != Kind::ConfigMap)
+        .filter(|change| change.outcome != Outcome::Refused && !change.object.kind.is_data())
         .map(|change| (change.object.clone(), (change.generation, "Pending".to_owned())))
         .collect();
     let waited = tokio::time::timeout(patience, async {

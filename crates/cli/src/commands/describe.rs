@@ -30,7 +30,7 @@ async fn owned(object: &Resource, namespace: &str, client: &Client) -> Result<Ve
     let below: &[Kind] = match object.kind() {
         Kind::WorkloadDeployment => &[Kind::WorkloadReplicaSet, Kind::Workload],
         Kind::WorkloadReplicaSet => &[Kind::Workload],
-        Kind::Workload | Kind::Host | Kind::Artifact | Kind::ConfigMap => &[],
+        Kind::Workload | Kind::Host | Kind::Artifact | Kind::ConfigMap | Kind::Secret => &[],
     };
     let mut owners: HashSet<String> = HashSet::from([object.metadata().uid.clone()]);
     let mut owned = Vec::new();

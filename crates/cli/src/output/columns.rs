@@ -69,6 +69,7 @@ const HOST: &[Column] = &[
 ];
 const ARTIFACT: &[Column] = &[NAME, always("URL", |r, _| artifact_url(r)), READY, AGE];
 const CONFIG_MAP: &[Column] = &[NAME, always("DATA", |r, _| data_count(r)), AGE];
+const SECRET: &[Column] = &[NAME, always("TYPE", |r, _| secret_type(r)), always("DATA", |r, _| data_count(r)), AGE];
 
 /// The columns of a kind.
 pub(crate) fn columns(kind: Kind, with_wide: bool) -> impl Iterator<Item = &'static Column> {
@@ -79,6 +80,7 @@ pub(crate) fn columns(kind: Kind, with_wide: bool) -> impl Iterator<Item = &'sta
         Kind::Host => HOST,
         Kind::Artifact => ARTIFACT,
         Kind::ConfigMap => CONFIG_MAP,
+        Kind::Secret => SECRET,
     };
     all.iter().filter(move |column| with_wide || !column.wide)
 }
@@ -99,7 +101,7 @@ fn conditions(resource: &Resource) -> &[Condition] {
         Resource::ReplicaSet(o) => &o.status.conditions,
         Resource::Deployment(o) => &o.status.conditions,
         Resource::Artifact(o) => &o.status.conditions,
-        Resource::ConfigMap(_) => &[],
+        Resource::ConfigMap(_) | Resource::Secret(_) => &[],
     }
 }
 
@@ -176,6 +178,14 @@ fn artifact_url(resource: &Resource) -> String {
 fn data_count(resource: &Resource) -> String {
     match resource {
         Resource::ConfigMap(o) => o.data.len().to_string(),
+        Resource::Secret(o) => o.data.len().to_string(),
+        _ => String::new(),
+    }
+}
+
+fn secret_type(resource: &Resource) -> String {
+    match resource {
+        Resource::Secret(o) => o.kind.clone(),
         _ => String::new(),
     }
 }

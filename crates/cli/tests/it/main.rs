@@ -14,4 +14,5 @@ mod process;
 mod settings;
 mod silent;
 mod tls;
+mod values;
 mod warnings;

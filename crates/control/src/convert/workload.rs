@@ -6,8 +6,8 @@ use std::path::Path;
 
 use berth_model::id::WorkloadId;
 use berth_model::resource::{
-    ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, LimitsSpec, LocalResources, ObjectMeta, PullPolicy, ServiceSpec,
-    VolumeMountSpec, VolumeSpec, WorkloadSpec,
+    ComponentSpec, ConfigLayer, Empty, HostInterfaceSpec, HostPathSpec, LimitsSpec, LocalResources, ObjectMeta, PullPolicy, SecretData,
+    ServiceSpec, VolumeMountSpec, VolumeSpec, WorkloadSpec,
 };
 use berth_model::validate::{self, Invalid, InvalidSpec, Lookup};
 use berth_model::workload::{Component, Mount, PullCredentials, Resources, Service, Volume, VolumeSource, Workload};
@@ -198,7 +198,7 @@ impl Lookup for Nothing {
         None
     }
 
-    fn secret(&self, _: &str, _: &str) -> Option<&BTreeMap<String, String>> {
+    fn secret(&self, _: &str, _: &str) -> Option<&SecretData> {
         None
     }
 

@@ -83,6 +83,7 @@ pub struct Component {
 }
 /// What a component or the service is given. An empty list denies.
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct LocalResources {
     /// Linear memory per instance, MiB; 0 or less: the host's default.
     #[prost(int32, tag = "1")]
@@ -178,6 +179,7 @@ pub struct ImagePullSecret {
 }
 /// An interface package, with configuration where a workload asks for it.
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct WitInterface {
     /// WIT namespace: wasi.
     #[prost(string, tag = "1")]

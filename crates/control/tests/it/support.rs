@@ -9,7 +9,7 @@ use berth_control::{
     Bus, Heartbeat, HostClient, HostHandler, HostServer, MemoryBus, MemoryBusConfig, Report, ServerConfig, Wanted, WorkloadState, subjects,
 };
 use berth_model::id::{HostId, WorkloadId};
-use berth_model::resource::{ComponentSpec, ObjectMeta, WorkloadSpec};
+use berth_model::resource::{ComponentSpec, ObjectMeta, SecretData, WorkloadSpec};
 use berth_model::validate::{self, Lookup};
 use berth_model::workload::Workload;
 use bytes::Bytes;
@@ -175,7 +175,7 @@ impl Lookup for Nothing {
         None
     }
 
-    fn secret(&self, _: &str, _: &str) -> Option<&BTreeMap<String, String>> {
+    fn secret(&self, _: &str, _: &str) -> Option<&SecretData> {
         None
     }
 

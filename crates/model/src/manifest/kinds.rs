@@ -6,7 +6,7 @@ use super::decode::{self, Found, unknown_field};
 use super::node::{Entry, Node, Value};
 use super::{Document, Place, Problems, Taken};
 use crate::path::Path;
-use crate::resource::{API_VERSION, ConfigMap, GROUP, HostFields, Kind, Object, ObjectMeta, Resource};
+use crate::resource::{API_VERSION, ConfigMap, GROUP, HostFields, Kind, Object, ObjectMeta, Resource, Secret, SecretData, SecretValue};
 use crate::suggest::{closest, hint};
 use crate::text::quote;
 
@@ -126,6 +126,12 @@ impl Reader<'_> {
                 };
                 Some(Resource::ConfigMap(ConfigMap { metadata, data }))
             }
+            Kind::Secret => {
+                let kind = self.secret_type(node, path);
+                let mut data = self.secret_values(node, path, "data", SecretValue::from_base64);
+                data.extend(self.secret_values(node, path, "stringData", |text| Ok::<_, std::convert::Infallible>(text.into())));
+                Some(Resource::Secret(Secret { metadata, kind, data }))
+            }
         };
         resource.filter(|_| before == (self.problems.listed.len(), self.problems.omitted))
     }
@@ -134,6 +140,7 @@ impl Reader<'_> {
         let mut known = vec!["apiVersion", "kind", "metadata"];
         match kind {
             Kind::ConfigMap => known.extend(["data", "binaryData", "immutable"]),
+            Kind::Secret => known.extend(["type", "data", "stringData", "immutable"]),
             Kind::Host => known.extend(HOST_FIELDS.into_iter().chain(["status"])),
             _ => known.extend(["spec", "status"]),
         }
@@ -177,6 +184,48 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn secret_type(&mut self, node: &Node, path: &Path<'_>) -> String {
+        match node.get("type") {
+            None => Secret::OPAQUE.to_owned(),
+            Some(Entry { value: Node { value: Value::Text(text), .. }, .. }) if !text.is_empty() => text.clone(),
+            Some(entry) => {
+                self.problem(path.field("type"), entry.line, format!("must be text like `{}`", Secret::OPAQUE));
+                String::new()
+            }
+        }
+    }
+
+    /// Values of a Secret. No problem with them quotes one: what stands there may be a secret all the same.
+    fn secret_values<E: std::fmt::Display>(
+        &mut self,
+        node: &Node,
+        path: &Path<'_>,
+        field: &str,
+        read: impl Fn(&str) -> Result<SecretValue, E>,
+    ) -> SecretData {
+        let mut values = SecretData::new();
+        let Some(entry) = node.get(field) else { return values };
+        let path = path.field(field);
+        let Value::Map(entries) = &entry.value.value else {
+            self.problem(path, entry.line, "must be a map from keys to values");
+            return values;
+        };
+        for entry in entries {
+            let read = match &entry.value.value {
+                Value::Text(text) => read(text).map_err(|error| error.to_string()),
+                Value::Null => Err("has no value; `berth get` withholds them, and `berth secret get --reveal` shows one".to_owned()),
+                _ => Err("must be text; put quotes around it".to_owned()),
+            };
+            match read {
+                Ok(value) => {
+                    values.insert(entry.key.clone(), value);
+                }
+                Err(message) => self.problem(path.field(&entry.key), entry.line, message),
+            }
+        }
+        values
     }
 
     /// A Host's fields, which stand beside its metadata.

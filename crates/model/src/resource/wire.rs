@@ -1,4 +1,5 @@
-//! Resources as JSON or YAML: `{apiVersion, kind, metadata, spec, status}`, a Host's fields and a ConfigMap's data beside the metadata.
+//! Resources as JSON or YAML: `{apiVersion, kind, metadata, spec, status}`, a Host's fields and the data of ConfigMaps and Secrets beside
+//! the metadata.
 //!
 //! For what Berth itself wrote, or a Kubernetes API server checked. Manifests from users go through [`crate::manifest`],
 //! which says where a fault is.
@@ -7,7 +8,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ConfigMap, HostFields, Kind, Object, ObjectMeta, Resource};
+use super::{ConfigMap, HostFields, Kind, Object, ObjectMeta, Resource, Secret, SecretData};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +47,14 @@ impl Serialize for Resource {
                     data: &'a super::Labels,
                 }
                 beside::<_, ()>(kind, &map.metadata, &Values { data: &map.data }, None).serialize(serializer)
+            }
+            Resource::Secret(secret) => {
+                #[derive(Serialize)]
+                struct Values<'a> {
+                    r#type: &'a str,
+                    data: &'a SecretData,
+                }
+                beside::<_, ()>(kind, &secret.metadata, &Values { r#type: &secret.kind, data: &secret.data }, None).serialize(serializer)
             }
             Resource::Workload(object) => write(kind, object, serializer),
             Resource::ReplicaSet(object) => write(kind, object, serializer),
@@ -93,6 +102,11 @@ fn read(mut fields: Map<String, Value>) -> Result<Resource, String> {
         Kind::Artifact => Resource::Artifact(object(fields)?),
         Kind::ConfigMap => {
             Resource::ConfigMap(ConfigMap { metadata: take(&mut fields, "metadata")?, data: take_or_default(&mut fields, "data")? })
+        }
+        Kind::Secret => {
+            let kind: String = take_or_default(&mut fields, "type")?;
+            let kind = if kind.is_empty() { Secret::OPAQUE.to_owned() } else { kind };
+            Resource::Secret(Secret { metadata: take(&mut fields, "metadata")?, kind, data: take_or_default(&mut fields, "data")? })
         }
     })
 }

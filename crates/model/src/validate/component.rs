@@ -55,7 +55,7 @@ fn one(checker: &mut Checker<'_>, component: &ComponentSpec, spec: &WorkloadSpec
         max_invocations: checker.count(component.max_invocations, &path.field("maxInvocations")),
         max_concurrency: checker.count(component.max_concurrency, &path.field("maxConcurrency")),
     };
-    let pull_credentials = pull_credentials(checker, component.image_pull_secret.as_ref(), image.as_ref(), path);
+    let pull_credentials = pull_credentials(checker, (&component.image, component.image_pull_secret.as_ref()), image.as_ref(), path);
     let resources = resources(checker, component.local_resources.as_ref(), spec, path);
     let links = links::check(checker, &component.links, Some(&component.name), spec, path);
     let image = image?;
@@ -71,7 +71,7 @@ pub(super) fn service(checker: &mut Checker<'_>, service: &ServiceSpec, spec: &W
         Some(_) => checker.count(service.max_restarts, &path.field("maxRestarts")).into(),
         None => DEFAULT_MAX_RESTARTS,
     };
-    let pull_credentials = pull_credentials(checker, service.image_pull_secret.as_ref(), image.as_ref(), path);
+    let pull_credentials = pull_credentials(checker, (&service.image, service.image_pull_secret.as_ref()), image.as_ref(), path);
     let resources = resources(checker, service.local_resources.as_ref(), spec, path);
     let links = links::check(checker, &service.links, None, spec, path);
     let image = image?;
@@ -108,19 +108,25 @@ pub(super) fn image(checker: &mut Checker<'_>, text: &str, path: &Path<'_>) -> O
     }
 }
 
-/// Only registries ask for credentials: the Secret of another image need not exist.
+/// Only registries ask for credentials: the Secret of another image need not exist. The Secret that is `written` beside the image goes
+/// before that of the artifact that the image is of.
 fn pull_credentials(
     checker: &mut Checker<'_>,
-    secret: Option<&LocalObjectReference>,
-    image: Option<&ImageRef>,
+    (image, written): (&str, Option<&LocalObjectReference>),
+    resolved: Option<&ImageRef>,
     path: &Path<'_>,
 ) -> Option<PullCredentials> {
-    let (secret, ImageRef::Registry(reference)) = (secret?, image?) else { return None };
+    let ImageRef::Registry(reference) = resolved? else { return None };
+    let of_artifact = || match ImageRef::parse(image) {
+        Ok(ImageRef::Artifact(name)) => checker.lookup?.artifact_pull_secret(checker.namespace, &name),
+        _ => None,
+    };
+    let secret = written.map(|secret| secret.name.as_str()).or_else(of_artifact)?;
     let path = path.field("imagePullSecret");
     let path = path.field("name");
-    let values = config::resolve(checker, config::Source::Secret, &secret.name, &path)?;
+    let values = config::secret(checker, secret, &path)?;
     let result = credentials::from_secret(values, &reference.registry);
-    checker.keep(result.map_err(|lack| format!("Secret `{}` can't be used to pull: {lack}", quote(&secret.name))), &path)
+    checker.keep(result.map_err(|lack| format!("Secret `{}` can't be used to pull: {lack}", quote(secret))), &path)
 }
 
 fn resources(checker: &mut Checker<'_>, local: Option<&LocalResources>, spec: &WorkloadSpec, path: &Path<'_>) -> Resources {

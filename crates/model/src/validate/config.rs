@@ -1,11 +1,12 @@
-//! Config layers: values written in the manifest, then ConfigMaps, then Secrets; the last one wins.
+//! Config layers: values written in the manifest, then ConfigMaps, then Secrets; the last one wins. What is said of a value names its
+//! key and never quotes it, as it may come from a Secret.
 
 use std::collections::BTreeMap;
 
 use super::checker::Checker;
 use super::names;
 use crate::path::Path;
-use crate::resource::LocalObjectReference;
+use crate::resource::{LocalObjectReference, SecretData};
 use crate::text::quote;
 
 type Values = BTreeMap<String, String>;
@@ -22,34 +23,39 @@ pub(super) fn merge(
     for (index, reference) in config_from.iter().enumerate() {
         let path = path.field("configFrom");
         let path = path.index(index);
-        if let Some(values) = resolve(checker, Source::ConfigMap, &reference.name, &path.field("name")) {
+        if let Some(values) = config_map(checker, &reference.name, &path.field("name")) {
             merged.extend(values.clone());
         }
     }
     for (index, reference) in secret_from.iter().enumerate() {
         let path = path.field("secretFrom");
         let path = path.index(index);
-        if let Some(values) = resolve(checker, Source::Secret, &reference.name, &path.field("name")) {
-            merged.extend(values.clone());
+        let path = path.field("name");
+        for (key, value) in secret(checker, &reference.name, &path).into_iter().flatten() {
+            match value.text() {
+                Some(text) => drop(merged.insert(key.clone(), text.to_owned())),
+                None => checker.wrong(&path, format!("key `{}` of Secret `{}` isn't UTF-8 text", quote(key), quote(&reference.name))),
+            }
         }
     }
     merged
 }
 
-#[derive(Clone, Copy)]
-pub(super) enum Source {
-    ConfigMap,
-    Secret,
+/// The values of a ConfigMap; `None`, with a note if they should be there.
+fn config_map<'a>(checker: &mut Checker<'a>, name: &str, path: &Path<'_>) -> Option<&'a Values> {
+    names::object_name(checker, name, path);
+    let found = checker.lookup?.config_map(checker.namespace, name);
+    there(checker, found, "ConfigMap", name, path)
 }
 
-/// The values under a reference; `None`, with a note if they should be there.
-pub(super) fn resolve<'a>(checker: &mut Checker<'a>, source: Source, name: &str, path: &Path<'_>) -> Option<&'a Values> {
+/// The values of a Secret; `None`, with a note if they should be there.
+pub(super) fn secret<'a>(checker: &mut Checker<'a>, name: &str, path: &Path<'_>) -> Option<&'a SecretData> {
     names::object_name(checker, name, path);
-    let lookup = checker.lookup?;
-    let (kind, found) = match source {
-        Source::ConfigMap => ("ConfigMap", lookup.config_map(checker.namespace, name)),
-        Source::Secret => ("Secret", lookup.secret(checker.namespace, name)),
-    };
+    let found = checker.lookup?.secret(checker.namespace, name);
+    there(checker, found, "Secret", name, path)
+}
+
+fn there<T>(checker: &mut Checker<'_>, found: Option<T>, kind: &str, name: &str, path: &Path<'_>) -> Option<T> {
     if found.is_none() {
         let message = format!("{kind} `{}` doesn't exist in namespace `{}`; create it first", quote(name), checker.namespace);
         checker.wrong(path, message);

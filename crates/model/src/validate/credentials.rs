@@ -6,20 +6,36 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::resource::{Secret, SecretData, SecretValue};
 use crate::workload::PullCredentials;
 
 /// The credentials for `registry` in a Secret of type `kubernetes.io/dockerconfigjson` or `kubernetes.io/basic-auth`. The
 /// error says what the Secret lacks, without quoting any of it.
-pub(super) fn from_secret(secret: &BTreeMap<String, String>, registry: &str) -> Result<PullCredentials, String> {
-    if let Some(text) = secret.get(".dockerconfigjson") {
-        let config: DockerConfig =
-            serde_json::from_str(text).map_err(|_| "its `.dockerconfigjson` is not a Docker configuration".to_owned())?;
-        return from_docker_config(&config, registry);
+pub(super) fn from_secret(secret: &SecretData, registry: &str) -> Result<PullCredentials, String> {
+    if let Some(value) = secret.get(Secret::DOCKER_CONFIG_KEY) {
+        return from_docker_config(&read(value)?, registry);
     }
-    match (secret.get("username"), secret.get("password")) {
-        (Some(username), Some(password)) => Ok(PullCredentials { username: username.clone(), password: password.clone() }),
+    let text = |key: &str| secret.get(key).and_then(SecretValue::text);
+    match (text("username"), text("password")) {
+        (Some(username), Some(password)) => Ok(PullCredentials { username: username.to_owned(), password: password.to_owned() }),
         _ => Err("it has neither `.dockerconfigjson` nor `username` and `password`".to_owned()),
     }
+}
+
+/// What a Secret of this type lacks of what the type promises.
+pub(super) fn lack(secret: &Secret) -> Option<String> {
+    if secret.kind != Secret::DOCKER_CONFIG {
+        return None;
+    }
+    match secret.data.get(Secret::DOCKER_CONFIG_KEY) {
+        Some(value) => read(value).err(),
+        None => Some(format!("has no `{}`, which a Secret of type {} needs", Secret::DOCKER_CONFIG_KEY, Secret::DOCKER_CONFIG)),
+    }
+}
+
+fn read(value: &SecretValue) -> Result<DockerConfig, String> {
+    let bytes = value.bytes().unwrap_or_default();
+    serde_json::from_slice(bytes).map_err(|_| format!("its `{}` is not a Docker configuration", Secret::DOCKER_CONFIG_KEY))
 }
 
 #[derive(Deserialize)]
@@ -59,8 +75,8 @@ fn registry_of(key: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn docker(json: &str) -> BTreeMap<String, String> {
-        [(".dockerconfigjson".to_owned(), json.to_owned())].into()
+    fn docker(json: &str) -> SecretData {
+        [(".dockerconfigjson".to_owned(), json.into())].into()
     }
 
     #[test]
@@ -77,13 +93,13 @@ mod tests {
 
     #[test]
     fn a_basic_auth_secret_serves_any_registry() {
-        let secret = BTreeMap::from([("username".to_owned(), "a".to_owned()), ("password".to_owned(), "b".to_owned())]);
+        let secret = SecretData::from([("username".to_owned(), "a".into()), ("password".to_owned(), "b".into())]);
         assert_eq!(from_secret(&secret, "ghcr.io").unwrap().username, "a");
     }
 
     #[test]
     fn errors_name_the_lack_and_quote_no_secret() {
-        for secret in [BTreeMap::new(), docker("hunter2"), docker(r#"{"auths": {"ghcr.io": {"auth": "hunter2"}}}"#)] {
+        for secret in [SecretData::new(), docker("hunter2"), docker(r#"{"auths": {"ghcr.io": {"auth": "hunter2"}}}"#)] {
             let error = from_secret(&secret, "ghcr.io").unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }

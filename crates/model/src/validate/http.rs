@@ -43,8 +43,9 @@ pub(super) fn entry(
         let place = spec_path.field("hostInterfaces");
         let place = place.index(*index);
         let place = place.field("config");
-        domains(checker, interface, &mut hosts, &mut aliases, &place);
-        component(checker, spec, interface, &mut answers, &place.field("component"));
+        let secret = spec.host_interfaces.get(*index).is_some_and(|entry| !entry.secret_from.is_empty());
+        domains(checker, (interface, secret), &mut hosts, &mut aliases, &place);
+        component(checker, spec, (interface, secret), &mut answers, &place.field("component"));
     }
     Some(HttpEntry { domains: in_order(hosts, aliases, checker.namespace), component: answers })
 }
@@ -55,17 +56,34 @@ fn is_handler(interface: &HostInterface) -> bool {
         && interface.interfaces.iter().any(|name| HANDLERS.contains(&name.as_str()))
 }
 
-fn domains(checker: &mut Checker<'_>, interface: &HostInterface, hosts: &mut Vec<Domain>, more: &mut Vec<Domain>, place: &Path<'_>) {
+/// A domain. One that may come from a Secret isn't quoted in what is said of it.
+fn domain(checker: &mut Checker<'_>, text: &str, secret: bool, place: &Path<'_>) -> Option<Domain> {
+    match text.parse() {
+        Err(_) if secret => {
+            checker.wrong(place, "is not a domain; it isn't shown, as it may come from a Secret");
+            None
+        }
+        parsed => checker.keep(parsed, place),
+    }
+}
+
+fn domains(
+    checker: &mut Checker<'_>,
+    (interface, secret): (&HostInterface, bool),
+    hosts: &mut Vec<Domain>,
+    more: &mut Vec<Domain>,
+    place: &Path<'_>,
+) {
     if let Some(host) = interface.config.get("host") {
         let place = place.field("host");
         if host.trim().is_empty() {
             checker.wrong(&place, "is empty; name a domain, or leave `host` out to serve every domain that no other workload claims");
-        } else if let Some(domain) = checker.parse(host.trim(), &place) {
+        } else if let Some(domain) = domain(checker, host.trim(), secret, &place) {
             hosts.push(domain);
         }
     }
     for alias in aliases(interface) {
-        if let Some(domain) = checker.parse(alias, &place.field("host-aliases")) {
+        if let Some(domain) = domain(checker, alias, secret, &place.field("host-aliases")) {
             more.push(domain);
         }
     }
@@ -97,11 +115,18 @@ fn add_aliases(interface: &mut HostInterface, more: &[Domain]) {
     interface.config.insert("host-aliases".to_owned(), all.join(","));
 }
 
-fn component(checker: &mut Checker<'_>, spec: &WorkloadSpec, interface: &HostInterface, found: &mut Option<String>, place: &Path<'_>) {
+fn component(
+    checker: &mut Checker<'_>,
+    spec: &WorkloadSpec,
+    (interface, secret): (&HostInterface, bool),
+    found: &mut Option<String>,
+    place: &Path<'_>,
+) {
     let Some(name) = interface.config.get("component") else { return };
     let known = || spec.components.iter().map(|component| component.name.as_str());
-    checker.demand(known().any(|known| known == name), place, || {
-        format!("the workload has no component `{}`{}", quote(name), hint(name, known()))
+    checker.demand(known().any(|known| known == name), place, || match secret {
+        true => "names no component of the workload; it isn't shown, as it may come from a Secret".to_owned(),
+        false => format!("the workload has no component `{}`{}", quote(name), hint(name, known())),
     });
     if let Some(other) = found.as_ref().filter(|other| *other != name) {
         let message = format!("another wasi:http entry leads to component `{}`; requests can be led to one only", quote(other));

@@ -1,20 +1,22 @@
 //! The rules of each kind.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::checker::Checker;
-use super::{component, http, interfaces, names, volumes};
+use super::{component, credentials, http, interfaces, names, volumes};
 use crate::id::HostId;
 use crate::image::ImageRef;
+use crate::interface::HostInterface;
 use crate::path::Path;
 use crate::resource::{
-    ArtifactSpec, ConfigMap, DeploymentSpec, HostFields, Kubernetes, LocalObjectReference, ObjectMeta, Resource, Template, WorkloadSpec,
+    ArtifactSpec, ConfigMap, DeploymentSpec, HostFields, Kubernetes, LocalObjectReference, ObjectMeta, Resource, Secret, SecretValue,
+    Template, WorkloadSpec,
 };
 use crate::text::quote;
-use crate::workload::Workload;
+use crate::workload::{Resources, Workload};
 
-/// All values of a ConfigMap together, bytes: Kubernetes' bound.
-const MAX_CONFIG_MAP: usize = 1 << 20;
+/// All values of a ConfigMap or a Secret together, bytes: Kubernetes' bound.
+pub const MAX_DATA: usize = 1 << 20;
 
 /// Name, namespace, labels and annotations, as Kubernetes has them.
 pub(super) fn metadata(checker: &mut Checker<'_>, meta: &ObjectMeta) {
@@ -40,6 +42,7 @@ pub(super) fn resource(checker: &mut Checker<'_>, resource: &Resource) {
         Resource::Deployment(object) => deployment(checker, &object.metadata, &object.spec, &spec_path),
         Resource::Artifact(object) => artifact(checker, &object.spec, &spec_path),
         Resource::ConfigMap(map) => config_map(checker, map),
+        Resource::Secret(object) => secret(checker, object),
     }
 }
 
@@ -55,10 +58,13 @@ pub(super) fn workload(checker: &mut Checker<'_>, meta: &ObjectMeta, spec: &Work
             format!("`{}` is not an environment's name: it must have at most 253 characters, without spaces", quote(environment))
         });
     }
-    let components = component::components(checker, spec, path);
-    let service = spec.service.as_ref().and_then(|service| component::service(checker, service, spec, path));
+    let mut components = component::components(checker, spec, path);
+    let mut service = spec.service.as_ref().and_then(|service| component::service(checker, service, spec, path));
     let volumes = volumes::check(checker, &spec.volumes, path);
     let mut interfaces = interfaces::check(checker, &spec.host_interfaces, path);
+    let resources = components.iter_mut().map(|component| &mut component.resources);
+    let resources = resources.chain(service.iter_mut().map(|service| &mut service.resources));
+    resources.for_each(|resources| add_config(resources, interfaces.iter().map(|(_, interface)| interface)));
     let http = http::entry(checker, spec, &mut interfaces, path);
     if http.is_none() {
         // Otherwise the HTTP entry has checked it.
@@ -73,6 +79,15 @@ pub(super) fn workload(checker: &mut Checker<'_>, meta: &ObjectMeta, spec: &Work
         interfaces: interfaces.into_iter().map(|(_, interface)| interface).collect(),
         volumes,
         http,
+    }
+}
+
+/// Values of the workload's `wasi:config` entry are every component's; a component's own go before them.
+fn add_config<'a>(resources: &mut Resources, interfaces: impl Iterator<Item = &'a HostInterface>) {
+    for entry in interfaces.filter(|entry| entry.is_config_store()) {
+        for (key, value) in &entry.config {
+            resources.config.entry(key.clone()).or_insert_with(|| value.clone());
+        }
     }
 }
 
@@ -128,11 +143,29 @@ fn host(checker: &mut Checker<'_>, fields: &HostFields) {
 }
 
 fn config_map(checker: &mut Checker<'_>, map: &ConfigMap) {
+    values(checker, &map.data, String::len);
+}
+
+fn secret(checker: &mut Checker<'_>, secret: &Secret) {
+    let kind = Path::Root.field("type");
+    let valid = !secret.kind.is_empty() && secret.kind.len() <= 253 && !secret.kind.chars().any(|c| c.is_control() || c.is_whitespace());
+    checker.demand(valid, &kind, || format!("`{}` is not a type: 1 to 253 characters without spaces", quote(&secret.kind)));
+    values(checker, &secret.data, |value| value.bytes().map_or(0, <[u8]>::len));
     let path = Path::Root.field("data");
-    for key in map.data.keys() {
+    for (key, _) in secret.data.iter().filter(|(_, value)| **value == SecretValue::Withheld) {
+        checker.wrong(&path.field(key), "has no value");
+    }
+    if let Some(lack) = credentials::lack(secret) {
+        checker.wrong(&path, lack);
+    }
+}
+
+fn values<T>(checker: &mut Checker<'_>, data: &BTreeMap<String, T>, bytes: impl Fn(&T) -> usize) {
+    let path = Path::Root.field("data");
+    for key in data.keys() {
         let valid = (1..=253).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         checker.demand(valid, &path.field(key), || format!("`{}` is not a key: 1 to 253 letters, digits, `-`, `_` and `.`", quote(key)));
     }
-    let size: usize = map.data.iter().map(|(key, value)| key.len() + value.len()).sum();
-    checker.demand(size <= MAX_CONFIG_MAP, &path, || format!("must have at most {MAX_CONFIG_MAP} bytes together, but has {size}"));
+    let size: usize = data.iter().map(|(key, value)| key.len() + bytes(value)).sum();
+    checker.demand(size <= MAX_DATA, &path, || format!("must have at most {MAX_DATA} bytes together, but has {size}"));
 }

@@ -18,13 +18,11 @@ pub fn remarks(resource: &Resource) -> Vec<Remark> {
     for (index, component) in spec.components.iter().enumerate() {
         let owner = format!("{at}.components[{index}]");
         remarks.extend(own_loopback(component.local_resources.as_ref(), &owner));
-        remarks.extend(config(component.local_resources.as_ref(), &owner));
         remarks.extend(fuse(&component.links, &owner));
     }
     if let Some(service) = &spec.service {
         let owner = format!("{at}.service");
         remarks.extend(own_loopback(service.local_resources.as_ref(), &owner));
-        remarks.extend(config(service.local_resources.as_ref(), &owner));
         remarks.extend(fuse(&service.links, &owner));
     }
     for (index, entry) in spec.host_interfaces.iter().enumerate() {
@@ -37,12 +35,6 @@ fn forgotten_scheme(field: String, image: &str) -> Option<Remark> {
     let image = image.trim();
     let message = format!("`{0}` is taken for a repository in a registry; a file is written file://{0}", quote(image));
     ImageRef::looks_like_file(image).then_some(Remark { field, message })
-}
-
-fn config(local: Option<&LocalResources>, owner: &str) -> Option<Remark> {
-    local.filter(|local| !local.config.is_empty())?;
-    let message = "has no effect yet: wasi:config comes with a later release; until then give the values as `environment`";
-    Some(Remark { field: format!("{owner}.localResources.config"), message: message.to_owned() })
 }
 
 /// Entries that were meant for the host's loopback, most likely.
@@ -80,12 +72,17 @@ fn fuse(links: &[LinkSpec], owner: &str) -> Vec<Remark> {
 }
 
 fn interface(entry: &HostInterfaceSpec, field: String) -> Option<Remark> {
+    if (entry.namespace.as_str(), entry.package.as_str()) == ("wasi", "config") {
+        let unread = entry.name.as_ref().is_some_and(|name| !name.is_empty()) || !entry.interfaces.iter().any(|name| name == "store");
+        let message = "has no effect: components read the values of an entry for interface `store` that has no `name`".to_owned();
+        return unread.then_some(Remark { field, message });
+    }
     if entry.namespace == "wasi" && PROVIDED.contains(&entry.package.as_str()) {
         return None;
     }
     let package = format!("{}:{}", quote(&entry.namespace), quote(&entry.package));
     let message = format!(
-        "has no effect yet: host interfaces other than wasi:http come with later releases, and a component that imports {package} isn't started"
+        "has no effect yet: host interfaces other than wasi:http and wasi:config come with later releases, and a component that imports {package} isn't started"
     );
     Some(Remark { field, message })
 }

@@ -6,7 +6,8 @@ use berth_model::condition::{Condition, ConditionStatus};
 use berth_model::resource::{
     ArtifactReference, ArtifactSpec, ComponentSpec, ConfigLayer, ConfigMap, DeployPolicy, DeploymentSpec, Empty, HostFields,
     HostInterfaceSpec, HostPathSpec, Kubernetes, KubernetesService, LimitsSpec, LinkSpec, LocalObjectReference, LocalResources, Object,
-    ObjectMeta, PullPolicy, ReplicaSetSpec, Resource, ServiceSpec, Template, VolumeMountSpec, VolumeSpec, WorkloadSpec, WorkloadStatus,
+    ObjectMeta, PullPolicy, ReplicaSetSpec, Resource, Secret, SecretValue, ServiceSpec, Template, VolumeMountSpec, VolumeSpec,
+    WorkloadSpec, WorkloadStatus,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -233,13 +234,20 @@ pub fn resource() -> impl Strategy<Value = Resource> {
     });
     let set = (of(0i32..9), template()).prop_map(|(replicas, template)| ReplicaSetSpec { replicas, template });
     let artifact = (image(), of(reference())).prop_map(|(image, image_pull_secret)| ArtifactSpec { image, image_pull_secret });
+    // Boxed: the trees of all kinds side by side would fill a test's stack.
     prop_oneof![
-        (metadata(), workload_spec()).prop_map(|(meta, spec)| Resource::Workload(object(meta, spec))),
-        (metadata(), set).prop_map(|(meta, spec)| Resource::ReplicaSet(object(meta, spec))),
-        (metadata(), deployment_spec()).prop_map(|(meta, spec)| Resource::Deployment(object(meta, spec))),
-        (metadata(), artifact).prop_map(|(meta, spec)| Resource::Artifact(object(meta, spec))),
-        (metadata(), host).prop_map(|(meta, spec)| Resource::Host(object(meta, spec))),
-        (metadata(), texts()).prop_map(|(metadata, data)| Resource::ConfigMap(ConfigMap { metadata, data })),
+        (metadata(), workload_spec()).prop_map(|(meta, spec)| Resource::Workload(object(meta, spec))).boxed(),
+        (metadata(), set).prop_map(|(meta, spec)| Resource::ReplicaSet(object(meta, spec))).boxed(),
+        (metadata(), deployment_spec()).prop_map(|(meta, spec)| Resource::Deployment(object(meta, spec))).boxed(),
+        (metadata(), artifact).prop_map(|(meta, spec)| Resource::Artifact(object(meta, spec))).boxed(),
+        (metadata(), host).prop_map(|(meta, spec)| Resource::Host(object(meta, spec))).boxed(),
+        (metadata(), texts()).prop_map(|(metadata, data)| Resource::ConfigMap(ConfigMap { metadata, data })).boxed(),
+        (metadata(), "[a-zA-Z./]{1,30}", btree_map(text(), vec(any::<u8>(), 0..40), 0..4))
+            .prop_map(|(metadata, kind, data)| {
+                let data = data.into_iter().map(|(key, bytes)| (key, SecretValue::Known(bytes))).collect();
+                Resource::Secret(Secret { metadata, kind, data })
+            })
+            .boxed(),
     ]
 }
 

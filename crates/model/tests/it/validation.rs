@@ -6,11 +6,12 @@ mod interfaces;
 mod links;
 mod remarks;
 mod resources;
+mod secrets;
 
 use std::collections::BTreeMap;
 
 use berth_model::manifest::{self, Document};
-use berth_model::resource::{Object, ObjectMeta, Resource, WorkloadSpec};
+use berth_model::resource::{Object, ObjectMeta, Resource, SecretData, WorkloadSpec};
 use berth_model::validate::{self, InvalidSpec, Lookup};
 use berth_model::workload::Workload;
 use proptest::prelude::*;
@@ -21,8 +22,9 @@ use crate::arbitrary;
 #[derive(Default)]
 struct Objects {
     config_maps: BTreeMap<String, BTreeMap<String, String>>,
-    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    secrets: BTreeMap<String, SecretData>,
     artifacts: BTreeMap<String, String>,
+    artifact_secrets: BTreeMap<String, String>,
 }
 
 impl Objects {
@@ -32,7 +34,7 @@ impl Objects {
     }
 
     fn secret(mut self, name: &str, values: &[(&str, &str)]) -> Objects {
-        self.secrets.insert(name.into(), owned(values));
+        self.secrets.insert(name.into(), secret_data(values));
         self
     }
 
@@ -43,15 +45,15 @@ impl Objects {
 }
 
 /// Has whatever is asked for.
-struct Everything(BTreeMap<String, String>);
+struct Everything(BTreeMap<String, String>, SecretData);
 
 impl Lookup for Everything {
     fn config_map(&self, _namespace: &str, _name: &str) -> Option<&BTreeMap<String, String>> {
         Some(&self.0)
     }
 
-    fn secret(&self, _namespace: &str, _name: &str) -> Option<&BTreeMap<String, String>> {
-        Some(&self.0)
+    fn secret(&self, _namespace: &str, _name: &str) -> Option<&SecretData> {
+        Some(&self.1)
     }
 
     fn artifact(&self, _namespace: &str, _name: &str) -> Option<String> {
@@ -63,17 +65,25 @@ fn owned(values: &[(&str, &str)]) -> BTreeMap<String, String> {
     values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+fn secret_data(values: &[(&str, &str)]) -> SecretData {
+    values.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect()
+}
+
 impl Lookup for Objects {
     fn config_map(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, String>> {
         self.config_maps.get(name).filter(|_| namespace == "default")
     }
 
-    fn secret(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, String>> {
+    fn secret(&self, namespace: &str, name: &str) -> Option<&SecretData> {
         self.secrets.get(name).filter(|_| namespace == "default")
     }
 
     fn artifact(&self, namespace: &str, name: &str) -> Option<String> {
         self.artifacts.get(name).filter(|_| namespace == "default").cloned()
+    }
+
+    fn artifact_pull_secret(&self, namespace: &str, name: &str) -> Option<&str> {
+        self.artifact_secrets.get(name).filter(|_| namespace == "default").map(String::as_str)
     }
 }
 
@@ -132,7 +142,8 @@ proptest! {
 
     #[test]
     fn admission_and_start_agree_where_every_reference_resolves(spec in arbitrary::workload_spec()) {
-        let everything = Everything(owned(&[("username", "user"), ("password", "secret")]));
+        let login = [("username", "user"), ("password", "secret")];
+        let everything = Everything(owned(&login), secret_data(&login));
         let started = validate::workload(&meta(), &spec, &everything);
         let stored = validate::resource(&Resource::Workload(Object { metadata: meta(), spec, status: Default::default() }));
         prop_assert_eq!(started.map(|_| ()), stored);

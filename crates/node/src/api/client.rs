@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use berth_host::logs::LogLine;
 use berth_model::event::Event;
-use berth_model::resource::{Kind, Resource};
+use berth_model::resource::{Kind, Resource, SecretValue};
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::{ApiError, Code};
 use super::escape::encode;
 use super::process::Process;
-use super::types::{Applied, Apply, List, Progress, ResourceRef, Top, Version, WatchEvent};
+use super::types::{Applied, Apply, Change, EditValues, List, Progress, ResourceRef, Revealed, Top, Version, WatchEvent};
 use crate::data::{DataError, check_is_folder, socket_path};
 
 /// Time to connect, for the head of an answer, and between its parts unless it has no end. The server is on this machine and guests can't
@@ -162,6 +162,18 @@ impl Client {
         self.write::<serde_json::Value>(Method::DELETE, &path, Vec::new()).await.map(drop)
     }
 
+    /// Changes values of the ConfigMap or Secret `object`.
+    pub async fn edit_values(&self, object: &ResourceRef, edit: &EditValues) -> Result<Change, ClientError> {
+        let body = serde_json::to_vec(edit).expect("values are plain data");
+        self.write(Method::POST, &values(object), body).await
+    }
+
+    /// The value under `key` of the ConfigMap or Secret `object`, the only way to see one of a Secret.
+    pub async fn reveal(&self, object: &ResourceRef, key: &str) -> Result<SecretValue, ClientError> {
+        let path = format!("{}/{}", values(object), encode(key));
+        Ok(self.call::<Revealed>(Method::GET, &path, Vec::new()).await?.value)
+    }
+
     /// The last `tail` log lines of a workload, or of the workloads of a deployment or replica set; with `follow` also what comes.
     pub async fn logs(&self, namespace: &str, name: &str, tail: usize, follow: bool) -> Result<Lines<LogLine>, ClientError> {
         let path = format!("/v1/logs/{}/{}?tail={tail}&follow={follow}", encode(namespace), encode(name));
@@ -281,6 +293,10 @@ fn resources(kind: Kind, namespace: Option<&str>, name: Option<&str>, watch: boo
         }
     }
     path
+}
+
+fn values(object: &ResourceRef) -> String {
+    format!("/v1/values/{}/{}/{}", object.kind.plural(), encode(&object.namespace), encode(&object.name))
 }
 
 /// Who is to blame when nothing comes.

@@ -11,6 +11,7 @@ use futures::stream::{self, Stream, once, unfold};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,8 @@ use super::client::line;
 use super::error::{ApiError, Code};
 use super::escape::decode;
 use super::stream::{Following, Logging, Selection, Watching, is_of, lines};
-use super::types::{Applied, Apply, Change, Figures, List, Outcome, Progress, ResourceRef, Top, Version};
+use super::types::{Applied, Apply, Change, EditValues, Figures, List, Outcome, Progress, ResourceRef, Top, Version};
+use super::values;
 use crate::events::EventRing;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::server::{Body, Handler, respond, streamed, whole};
@@ -78,6 +80,14 @@ impl Api {
             (&Method::POST, ["v1", "apply"]) => self.apply(request.into_body()).await,
             (&Method::GET, ["v1", "resources", plural]) => self.resources(kind(plural)?, &query).await,
             (&Method::DELETE, ["v1", "resources", plural, namespace, name]) => self.delete(kind(plural)?, namespace, name).await,
+            (&Method::POST, ["v1", "values", plural, namespace, name]) => {
+                let key = values::key(kind(plural)?, namespace, name)?;
+                self.edit(key, request.into_body()).await
+            }
+            (&Method::GET, ["v1", "values", plural, namespace, name, key]) => {
+                let object = values::key(kind(plural)?, namespace, name)?;
+                Ok(json(&values::reveal(self.store.as_ref(), &object, key).await?))
+            }
             (&Method::GET, ["v1", "logs", namespace, name]) => self.logs(namespace, name, &query).await,
             (&Method::GET, ["v1", "events"]) => {
                 let follow = query.flag("follow")?;
@@ -111,6 +121,27 @@ impl Api {
     }
 
     async fn apply(&self, body: Incoming) -> Answer {
+        let apply: Apply = self.read(body).await?;
+        if apply.resources.len() > Apply::MAX {
+            return Err(ApiError::new(Code::TooLarge, format!("more than {} resources: apply them in parts", Apply::MAX)));
+        }
+        // A task of its own: what is accepted is applied whole, also when the client goes away.
+        let store = self.store.clone();
+        let applied = self.applies.spawn(async move { apply_all(store.as_ref(), apply.resources).await }).await;
+        let applied = applied.map_err(|error| ApiError::new(Code::Internal, format!("applying ended early: {error}")))?;
+        Ok(json(&applied))
+    }
+
+    async fn edit(&self, object: ObjectKey, body: Incoming) -> Answer {
+        let edit: EditValues = self.read(body).await?;
+        let store = self.store.clone();
+        let edited = self.applies.spawn(async move { values::edit(store.as_ref(), object, edit).await }).await;
+        let edited = edited.map_err(|error| ApiError::new(Code::Internal, format!("the change ended early: {error}")))?;
+        Ok(json(&edited?))
+    }
+
+    /// The body of a request that changes something.
+    async fn read<T: DeserializeOwned>(&self, body: Incoming) -> Result<T, ApiError> {
         if self.lifecycle.phase() != Phase::Serving {
             return Err(ApiError::new(Code::Stopping, "this berth is draining and takes no changes; start it again with `berth up`"));
         }
@@ -121,16 +152,8 @@ impl Api {
                 ApiError::new(Code::BadRequest, format!("the request was cut off: {error}"))
             }
         })?;
-        let apply: Apply = serde_json::from_slice(&body.to_bytes())
-            .map_err(|error| ApiError::new(Code::BadRequest, format!("the request isn't understood: {error}")))?;
-        if apply.resources.len() > Apply::MAX {
-            return Err(ApiError::new(Code::TooLarge, format!("more than {} resources: apply them in parts", Apply::MAX)));
-        }
-        // A task of its own: what is accepted is applied whole, also when the client goes away.
-        let store = self.store.clone();
-        let applied = self.applies.spawn(async move { apply_all(store.as_ref(), apply.resources).await }).await;
-        let applied = applied.map_err(|error| ApiError::new(Code::Internal, format!("applying ended early: {error}")))?;
-        Ok(json(&applied))
+        serde_json::from_slice(&body.to_bytes())
+            .map_err(|error| ApiError::new(Code::BadRequest, format!("the request isn't understood: {error}")))
     }
 
     async fn resources(&self, kind: Kind, query: &Query) -> Answer {
@@ -252,6 +275,7 @@ pub(crate) async fn apply_all(store: &dyn Store, resources: Vec<Resource>) -> Ap
 
 async fn apply_one(store: &dyn Store, mut resource: Resource) -> Change {
     as_applied(resource.kind(), resource.metadata_mut());
+    values::forget_copies(&mut resource);
     let key = resource.key();
     let object = ResourceRef { kind: key.kind, namespace: key.namespace, name: key.name };
     match store.apply(resource).await {
@@ -276,7 +300,7 @@ fn kind(plural: &str) -> Result<Kind, ApiError> {
     found.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no kind of resource called `{plural}`")))
 }
 
-fn missing(kind: Kind, namespace: &str, name: &str) -> ApiError {
+pub(super) fn missing(kind: Kind, namespace: &str, name: &str) -> ApiError {
     ApiError::new(Code::NotFound, format!("there is no {kind} {name} in namespace {namespace}"))
 }
 

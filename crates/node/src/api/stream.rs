@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 
 use super::client::line;
 use super::types::{WatchEvent, WatchKind};
+use super::values::shown;
 use crate::events::EventRing;
 
 /// Something that yields JSON lines until it ends.
@@ -42,14 +43,14 @@ pub(super) struct Selection {
 }
 
 impl Selection {
+    /// What there is, as anybody may see it.
     pub(super) async fn list(&self, store: &dyn Store) -> Result<Vec<Resource>, StoreError> {
         if let (Some(namespace), Some(name)) = (&self.namespace, &self.name) {
             let key = ObjectKey { kind: self.kind, namespace: namespace.clone(), name: name.clone() };
-            return Ok(store.get(&key).await?.into_iter().collect());
+            return Ok(store.get(&key).await?.into_iter().map(shown).collect());
         }
-        let mut all = store.list(self.kind, self.namespace.as_deref()).await?;
-        all.retain(|resource| self.matches(resource));
-        Ok(all)
+        let all = store.list(self.kind, self.namespace.as_deref()).await?;
+        Ok(all.into_iter().filter(|resource| self.matches(resource)).map(shown).collect())
     }
 
     fn matches(&self, resource: &Resource) -> bool {
@@ -116,11 +117,11 @@ impl Source for Watching {
             }
             match self.changes.next().await? {
                 Change::Added(resource) | Change::Modified(resource) if self.selection.matches(&resource) => {
-                    self.see(Arc::unwrap_or_clone(resource));
+                    self.see(shown(Arc::unwrap_or_clone(resource)));
                 }
                 Change::Deleted(resource) if self.selection.matches(&resource) => {
                     if self.known.remove(&resource.key()).is_some() {
-                        self.due.push_back(WatchEvent { kind: WatchKind::Deleted, object: Arc::unwrap_or_clone(resource) });
+                        self.due.push_back(WatchEvent { kind: WatchKind::Deleted, object: shown(Arc::unwrap_or_clone(resource)) });
                     }
                 }
                 Change::Resync => self.compare().await.ok()?,

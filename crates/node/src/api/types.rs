@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use berth_host::WorkloadFigures;
-use berth_model::resource::{Kind, Resource};
+use berth_model::resource::{Kind, Resource, SecretData, SecretValue};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
@@ -89,6 +89,34 @@ pub enum Outcome {
     Unchanged,
     /// It isn't valid; nothing was changed.
     Refused,
+}
+
+/// A change of a ConfigMap's or a Secret's values; one that isn't there is made, if something is set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EditValues {
+    /// Values to set, by key; text for a ConfigMap.
+    #[serde(default)]
+    pub set: SecretData,
+    /// Keys to remove.
+    #[serde(default)]
+    pub remove: Vec<String>,
+    /// Whether a key to remove may be missing; else that makes the whole change fail.
+    #[serde(default)]
+    pub ignore_missing: bool,
+    /// Whether those that aren't set go.
+    #[serde(default)]
+    pub replace: bool,
+    /// A Secret's type, where it is to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_type: Option<String>,
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revealed {
+    /// It.
+    pub value: SecretValue,
 }
 
 /// Resources of one kind.

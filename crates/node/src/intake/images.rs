@@ -24,7 +24,7 @@ pub(super) fn settle(resource: &mut Resource, dir: &Path) {
             absolute_image(&mut artifact.spec.image, dir);
             note(&mut artifact.metadata.annotations, content_of([&artifact.spec.image]));
         }
-        Resource::Host(_) | Resource::ConfigMap(_) => {}
+        Resource::Host(_) | Resource::ConfigMap(_) | Resource::Secret(_) => {}
     }
 }
 

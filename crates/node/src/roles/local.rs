@@ -16,7 +16,7 @@ use std::time::Duration;
 use berth_control::{Bus, HostServer, MemoryBus, MemoryBusConfig};
 use berth_host::{Host, HostConfig, StartError};
 use berth_model::event::EventSink;
-use berth_model::resource::Resource;
+use berth_model::resource::{ObjectKey, Resource};
 use berth_oci::{CacheError, PullsWatch, RegistrySettings, RegistrySettingsError, RegistrySource};
 use berth_operator::store::{EmbeddedStore, Store, StoreError};
 use berth_operator::{Operator, OperatorConfig};
@@ -112,6 +112,16 @@ pub enum LocalError {
     },
 }
 
+/// Removes the Secrets of a data folder that its key doesn't open, because it was lost or something was changed. Returns their keys.
+///
+/// # Errors
+///
+/// When another process holds the folder, or its store can't be read.
+pub fn discard_unopened_secrets(data_dir: &Path) -> Result<Vec<ObjectKey>, LocalError> {
+    let data = DataFolder::open(data_dir)?;
+    Ok(EmbeddedStore::discard_unopened(&data.store_path())?)
+}
+
 /// A local process that runs.
 pub struct Local {
     host: Arc<Host>,
@@ -141,7 +151,7 @@ impl Local {
     /// # Errors
     ///
     /// When the data folder is held by another process, its store can't be read, or an address is taken. Nothing runs then.
-    pub async fn start(config: LocalConfig) -> Result<Local, LocalError> {
+    pub async fn start(mut config: LocalConfig) -> Result<Local, LocalError> {
         let data = match &config.data_dir {
             Some(path) => DataFolder::open(path)?,
             None => DataFolder::ephemeral()?,
@@ -153,7 +163,9 @@ impl Local {
         let started = Hosting::start(&config, &data).await;
         // Also when the host can't start: nothing of the folder is in use afterwards. It isn't cancelled while it is waited for.
         let opened = opening.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
-        let store: Arc<dyn Store> = Arc::new(opened?);
+        let store = opened?;
+        config.operator.plan.mark_key = store.mark_key();
+        let store: Arc<dyn Store> = Arc::new(store);
         let Hosting { host, events, caches, registry, socket, admin } = started?;
         let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         let holder = Holder::this_process(host.http_addr().to_string());

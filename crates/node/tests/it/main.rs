@@ -7,3 +7,4 @@ mod api;
 mod failures;
 mod life;
 mod rollout;
+mod secrets;

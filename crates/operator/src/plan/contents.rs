@@ -8,14 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_model::resource::{ConfigLayer, LocalObjectReference, ObjectMeta, WorkloadSpec};
+use berth_model::image::ImageRef;
+use berth_model::resource::{ConfigLayer, LocalObjectReference, ObjectMeta, SecretData, WorkloadSpec};
 use berth_model::validate;
 use berth_model::workload::Workload;
 
 use super::hash;
 use super::index::{Index, WorkloadFacts};
 use super::replica_sets::{Today, content_annotation};
-use super::snapshot::{Memory, Objects};
+use super::snapshot::{Memory, Objects, Snapshot};
 use crate::store::IMAGES_ANNOTATION;
 
 /// Image scheme of an Artifact object.
@@ -62,7 +63,7 @@ pub(super) struct Refusal {
 /// operator that is gone; a host that has it may keep it, and no other can get it.
 pub(super) fn of(index: &Index<'_>, today: &Today<'_>, memory: &Memory, facts: &WorkloadFacts<'_>) -> Option<Arc<Content>> {
     let (objects, meta) = (&index.snapshot.objects, &facts.object.metadata);
-    let today = mark_of_set(today, meta).unwrap_or_else(|| own_mark(objects, meta, &facts.object.spec).into());
+    let today = mark_of_set(today, meta).unwrap_or_else(|| own_mark(index.snapshot, meta, &facts.object.spec).into());
     let wanted = match content_annotation(meta) {
         Some((_, placed_with)) if !facts.runs_nowhere() => placed_with,
         _ => &*today,
@@ -96,28 +97,28 @@ fn mark_of_set<'t>(today: &'t Today<'_>, meta: &ObjectMeta) -> Option<Cow<'t, st
 fn resolve(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> Result<Arc<Workload>, Refusal> {
     let lookup = Lookup(objects);
     validate::workload(meta, spec, &lookup).map(Arc::new).map_err(|invalid| {
-        let missing = references(spec).iter().any(|r| r.fingerprint(objects, &meta.namespace).is_none());
+        let missing = references(objects, &meta.namespace, spec).iter().any(|r| !r.is_there(objects, &meta.namespace));
         Refusal { reason: if missing { REFERENCE_NOT_FOUND } else { "InvalidSpec" }, message: invalid.to_string() }
     })
 }
 
 /// Why nothing can be started of `spec`, if something that it refers to isn't there.
 pub(super) fn missing(objects: &Objects, namespace: &str, spec: &WorkloadSpec) -> Option<Refusal> {
-    let missing = references(spec).into_iter().find(|reference| reference.fingerprint(objects, namespace).is_none())?;
+    let missing = references(objects, namespace, spec).into_iter().find(|reference| !reference.is_there(objects, namespace))?;
     let (kind, name) = (missing.kind(), missing.name());
     let message = format!("{kind} {namespace}/{name} doesn't exist: what runs goes on, and nothing new can be started; apply it");
     Some(Refusal { reason: REFERENCE_NOT_FOUND, message })
 }
 
 /// The mark of what `spec` refers to; empty if that is nothing.
-pub(super) fn mark(objects: &Objects, namespace: &str, spec: &WorkloadSpec) -> String {
-    let references = references(spec);
+pub(super) fn mark(snapshot: &Snapshot, namespace: &str, spec: &WorkloadSpec) -> String {
+    let references = references(&snapshot.objects, namespace, spec);
     if references.is_empty() {
         return String::new();
     }
     let mut text = String::new();
     for reference in references {
-        let found = reference.fingerprint(objects, namespace).unwrap_or_else(|| "missing".to_owned());
+        let found = reference.fingerprint(snapshot, namespace).unwrap_or_else(|| "missing".to_owned());
         // Lengths keep neighbours apart, whatever characters they have.
         for part in [reference.kind(), reference.name(), &found] {
             text.push_str(&part.len().to_string());
@@ -129,8 +130,8 @@ pub(super) fn mark(objects: &Objects, namespace: &str, spec: &WorkloadSpec) -> S
 }
 
 /// The mark of a workload: also of what its local images held when it was applied, as far as that is known.
-fn own_mark(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> String {
-    let references = mark(objects, &meta.namespace, spec);
+fn own_mark(snapshot: &Snapshot, meta: &ObjectMeta, spec: &WorkloadSpec) -> String {
+    let references = mark(snapshot, &meta.namespace, spec);
     match meta.annotations.get(IMAGES_ANNOTATION) {
         // Replicas are made anew when their template's annotation changes.
         Some(images) if meta.controller().is_none() => format!("{references}{images}"),
@@ -139,6 +140,7 @@ fn own_mark(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> String
 }
 
 /// One reference of a spec.
+#[derive(Clone, Copy)]
 enum Reference<'a> {
     ConfigMap(&'a str),
     Secret(&'a str),
@@ -160,12 +162,21 @@ impl Reference<'_> {
         }
     }
 
+    fn is_there(&self, objects: &Objects, namespace: &str) -> bool {
+        match self {
+            Reference::ConfigMap(name) => objects.config_maps.get(namespace, name).is_some(),
+            Reference::Secret(name) => objects.secrets.get(namespace, name).is_some(),
+            Reference::Artifact(name) => objects.artifacts.get(namespace, name).is_some(),
+        }
+    }
+
     /// What is referred to, as text that differs when it does; `None` if it isn't there.
-    fn fingerprint(&self, objects: &Objects, namespace: &str) -> Option<String> {
+    fn fingerprint(&self, snapshot: &Snapshot, namespace: &str) -> Option<String> {
+        let objects = &snapshot.objects;
         match self {
             Reference::ConfigMap(name) => objects.config_maps.get(namespace, name).map(|found| format!("{:?}", found.data)),
-            // No store of this build keeps Secrets.
-            Reference::Secret(_) => None,
+            // The mark that is made of this is stored where anybody may read it.
+            Reference::Secret(name) => objects.secrets.get(namespace, name).map(|found| snapshot.config.mark_key.mark(found)),
             Reference::Artifact(name) => objects.artifacts.get(namespace, name).map(|found| {
                 let secret = found.spec.image_pull_secret.as_ref().map_or("", |s| s.name.as_str());
                 match found.metadata.annotations.get(IMAGES_ANNOTATION) {
@@ -177,14 +188,14 @@ impl Reference<'_> {
     }
 }
 
-fn references(spec: &WorkloadSpec) -> Vec<Reference<'_>> {
+fn references<'a>(objects: &'a Objects, namespace: &str, spec: &'a WorkloadSpec) -> Vec<Reference<'a>> {
     let mut found = Vec::new();
     for component in &spec.components {
-        image(&component.image, component.image_pull_secret.as_ref(), &mut found);
+        image(objects, namespace, (&component.image, component.image_pull_secret.as_ref()), &mut found);
         layer(component.local_resources.as_ref().and_then(|r| r.environment.as_ref()), &mut found);
     }
     if let Some(service) = &spec.service {
-        image(&service.image, service.image_pull_secret.as_ref(), &mut found);
+        image(objects, namespace, (&service.image, service.image_pull_secret.as_ref()), &mut found);
         layer(service.local_resources.as_ref().and_then(|r| r.environment.as_ref()), &mut found);
     }
     for interface in &spec.host_interfaces {
@@ -194,9 +205,25 @@ fn references(spec: &WorkloadSpec) -> Vec<Reference<'_>> {
     found
 }
 
-fn image<'a>(image: &'a str, secret: Option<&'a LocalObjectReference>, found: &mut Vec<Reference<'a>>) {
-    found.extend(image.strip_prefix(ARTIFACT).map(Reference::Artifact));
-    found.extend(secret.map(|r| Reference::Secret(&r.name)));
+/// An image refers to an artifact, and to the Secret that it is pulled with: its own, or else its artifact's. What isn't pulled from a
+/// registry needs none.
+fn image<'a>(
+    objects: &'a Objects,
+    namespace: &str,
+    (image, secret): (&'a str, Option<&'a LocalObjectReference>),
+    found: &mut Vec<Reference<'a>>,
+) {
+    let name = image.strip_prefix(ARTIFACT);
+    found.extend(name.map(Reference::Artifact));
+    let artifact = name.and_then(|name| objects.artifacts.get(namespace, name));
+    let (image, secret) = match (name, artifact) {
+        (None, _) => (image, secret),
+        (Some(_), Some(artifact)) => (artifact.spec.image.as_str(), secret.or(artifact.spec.image_pull_secret.as_ref())),
+        (Some(_), None) => return,
+    };
+    if matches!(ImageRef::parse(image), Ok(ImageRef::Registry(_))) {
+        found.extend(secret.map(|secret| Reference::Secret(&secret.name)));
+    }
 }
 
 fn layer<'a>(layer: Option<&'a ConfigLayer>, found: &mut Vec<Reference<'a>>) {
@@ -214,11 +241,15 @@ impl validate::Lookup for Lookup<'_> {
         self.0.config_maps.get(namespace, name).map(|found| &found.data)
     }
 
-    fn secret(&self, _namespace: &str, _name: &str) -> Option<&BTreeMap<String, String>> {
-        None
+    fn secret(&self, namespace: &str, name: &str) -> Option<&SecretData> {
+        self.0.secrets.get(namespace, name).map(|found| &found.data)
     }
 
     fn artifact(&self, namespace: &str, name: &str) -> Option<String> {
         self.0.artifacts.get(namespace, name).map(|found| found.spec.image.clone())
+    }
+
+    fn artifact_pull_secret(&self, namespace: &str, name: &str) -> Option<&str> {
+        self.0.artifacts.get(namespace, name)?.spec.image_pull_secret.as_ref().map(|secret| secret.name.as_str())
     }
 }

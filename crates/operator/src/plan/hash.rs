@@ -2,13 +2,55 @@
 
 use std::fmt::Write as _;
 
-use berth_model::resource::Template;
+use berth_model::resource::{Secret, Template};
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Hex digits of a short hash: 40 bits; a clash among the few versions of one deployment can be left out of account, and is
 /// repaired like an edit if it comes.
 const DIGITS: usize = 10;
+
+/// The key of marks of Secrets: a plain hash of a short value, which is stored where anybody may read it, would let one guess the value.
+/// Its `Debug` doesn't show it.
+#[derive(Clone)]
+pub struct MarkKey(hmac::Key);
+
+impl MarkKey {
+    /// A key of 32 secret bytes. Whoever keeps Secrets keeps these, so that marks outlast the process.
+    pub fn of(bytes: &[u8; 32]) -> MarkKey {
+        MarkKey(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// A key that goes with the process: after it, whatever refers to a Secret is made anew once.
+    pub fn random() -> MarkKey {
+        let mut bytes = [0; 32];
+        SystemRandom::new().fill(&mut bytes).expect("a system without random bytes runs no TLS either");
+        MarkKey::of(&bytes)
+    }
+
+    /// A text that differs when the Secret's values do, and says nothing of them.
+    pub(super) fn mark(&self, secret: &Secret) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        // Lengths keep neighbours apart.
+        let mut update = |part: &[u8]| {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        };
+        for (key, value) in &secret.data {
+            update(key.as_bytes());
+            update(value.bytes().unwrap_or_default());
+        }
+        hex::encode(context.sign())
+    }
+}
+
+impl std::fmt::Debug for MarkKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MarkKey(..)")
+    }
+}
 
 /// The short hash of a template.
 pub(super) fn template(template: &Template) -> String {
@@ -73,6 +115,24 @@ mod tests {
         };
         assert_eq!(canonical_of(r#"{"b": [1, {"d": null, "c": "x"}], "a": true}"#), r#"{"a":true,"b":[1,{"c":"x"}]}"#);
         assert_eq!(canonical_of(r#"{"a": true, "b": [1, {"c": "x"}]}"#), canonical_of(r#"{"b": [1, {"c": "x"}], "a": true}"#));
+    }
+
+    #[test]
+    fn the_mark_of_a_secret_depends_on_its_values_and_on_a_key_that_nobody_is_shown() {
+        let secret = |pairs: &[(&str, &str)]| Secret {
+            data: pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect(),
+            ..Secret::default()
+        };
+        let key = MarkKey::of(&[7; 32]);
+        let mark = key.mark(&secret(&[("a", "hunter2")]));
+        assert_eq!(mark, key.mark(&secret(&[("a", "hunter2")])));
+        for other in
+            [secret(&[("a", "hunter3")]), secret(&[("b", "hunter2")]), secret(&[("ah", "unter2")]), secret(&[("a", "hunter2"), ("b", "")])]
+        {
+            assert_ne!(mark, key.mark(&other), "{other:?}");
+        }
+        assert_ne!(mark, MarkKey::of(&[8; 32]).mark(&secret(&[("a", "hunter2")])));
+        assert_eq!(format!("{key:?}"), "MarkKey(..)");
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl<'i, 'a> Step<'i, 'a> {
         let meta = &set.metadata;
         let wanted = wanted(set.spec.replicas);
         let template = template_hash(index, set, memory);
-        let content = format!("{template}.{}", contents::mark(&index.snapshot.objects, &meta.namespace, &set.spec.template.spec));
+        let content = format!("{template}.{}", contents::mark(index.snapshot, &meta.namespace, &set.spec.template.spec));
         let missing = contents::missing(&index.snapshot.objects, &meta.namespace, &set.spec.template.spec);
         let is_current = |child: &WorkloadFacts<'_>| match (&missing, content_annotation(&child.object.metadata)) {
             // Nothing could take its place.

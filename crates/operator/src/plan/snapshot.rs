@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use berth_control::{Heartbeat, Report};
 use berth_model::id::{HostId, WorkloadId};
-use berth_model::resource::{Artifact, ConfigMap, Deployment, Host, Object, ObjectMeta, ReplicaSet, Resource, Workload};
+use berth_model::resource::{Artifact, ConfigMap, Deployment, Host, Object, ObjectMeta, ReplicaSet, Resource, Secret, Workload};
 use jiff::Timestamp;
 
 use super::contents::Content;
 use super::edits::Edit;
+use super::hash::MarkKey;
 use super::wanted::HostWants;
 
 /// Everything a plan depends on.
@@ -58,6 +59,8 @@ pub struct PlanConfig {
     pub forget_hosts_after: Duration,
     /// Workloads that a host takes if its labels say nothing else. 10,000: what one host is built for.
     pub workloads_per_host: u32,
+    /// What stands for the values of Secrets where anybody may read it. By default one that goes with the process.
+    pub mark_key: MarkKey,
 }
 
 impl Default for PlanConfig {
@@ -73,6 +76,7 @@ impl Default for PlanConfig {
             stop_patience: Duration::from_secs(60),
             forget_hosts_after: Duration::from_secs(300),
             workloads_per_host: 10_000,
+            mark_key: MarkKey::random(),
         }
     }
 }
@@ -193,6 +197,8 @@ pub struct Objects {
     pub artifacts: Table<Artifact>,
     /// ConfigMaps.
     pub config_maps: Table<ConfigMap>,
+    /// Secrets.
+    pub secrets: Table<Secret>,
 }
 
 impl Objects {
@@ -209,6 +215,7 @@ impl Objects {
             Resource::Deployment(o) => self.deployments.insert(&meta, o),
             Resource::Artifact(o) => self.artifacts.insert(&meta, o),
             Resource::ConfigMap(o) => self.config_maps.insert(&meta, o),
+            Resource::Secret(o) => self.secrets.insert(&meta, o),
         }
     }
 
@@ -225,6 +232,7 @@ impl Objects {
             Resource::Deployment(_) => self.deployments.remove(meta),
             Resource::Artifact(_) => self.artifacts.remove(meta),
             Resource::ConfigMap(_) => self.config_maps.remove(meta),
+            Resource::Secret(_) => self.secrets.remove(meta),
         }
     }
 
@@ -240,6 +248,7 @@ impl Objects {
             Resource::Deployment(_) => self.deployments.get(namespace, name).map(of),
             Resource::Artifact(_) => self.artifacts.get(namespace, name).map(of),
             Resource::ConfigMap(_) => self.config_maps.get(namespace, name).map(|o| version(&o.metadata)),
+            Resource::Secret(_) => self.secrets.get(namespace, name).map(|o| version(&o.metadata)),
         }
     }
 }

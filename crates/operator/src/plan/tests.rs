@@ -6,5 +6,6 @@ mod placed;
 mod placement;
 mod replica_sets;
 mod scale;
+mod secrets;
 mod workloads;
 mod world;

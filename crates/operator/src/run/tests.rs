@@ -59,7 +59,7 @@ impl berth_model::validate::Lookup for NoReferences {
     fn config_map(&self, _: &str, _: &str) -> Option<&BTreeMap<String, String>> {
         None
     }
-    fn secret(&self, _: &str, _: &str) -> Option<&BTreeMap<String, String>> {
+    fn secret(&self, _: &str, _: &str) -> Option<&berth_model::resource::SecretData> {
         None
     }
     fn artifact(&self, _: &str, _: &str) -> Option<String> {

@@ -4,7 +4,7 @@
 //! few syncs of the disk. Readers see only what is committed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{JoinHandle, Thread};
@@ -19,6 +19,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::database::Database;
 use super::semantics::{Delta, Outcome, State, Write};
 use super::{Applied, Change, Store, StoreError, Watch};
+use crate::plan::MarkKey;
 
 /// Writes that may wait for the writer; more wait at the caller.
 const QUEUE: usize = 1024;
@@ -34,11 +35,17 @@ const COLLECT_MAX: Duration = Duration::from_secs(60);
 type Objects = Arc<RwLock<BTreeMap<ObjectKey, Arc<Resource>>>>;
 type Reply = oneshot::Sender<Result<Outcome, StoreError>>;
 
+/// The key of a database's Secrets.
+fn key_file(path: &Path) -> PathBuf {
+    path.with_file_name("secrets.key")
+}
+
 /// See the module. Dropping it waits for the commit in progress and closes the file.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     objects: Objects,
     changes: broadcast::Sender<Change>,
+    mark_key: MarkKey,
     /// `None` only while it is dropped.
     writes: Option<mpsc::Sender<(Write, Reply)>>,
     writer: Option<JoinHandle<()>>,
@@ -47,8 +54,11 @@ pub struct EmbeddedStore {
 impl EmbeddedStore {
     /// Opens the database file at `path`, or makes it and the folders above it. Blocks for as long as reading all objects
     /// takes.
+    ///
+    /// Values of Secrets are sealed with a key in a file of its own beside it, `secrets.key`, which is made where there is none. Without
+    /// that key the Secrets can't be read, and nothing is opened ([`StoreError::KeyMissing`]).
     pub fn open(path: &Path) -> Result<EmbeddedStore, StoreError> {
-        let (database, loaded) = Database::open(path)?;
+        let (database, loaded) = Database::open(path, &key_file(path))?;
         EmbeddedStore::start(database, State::new(loaded.objects, loaded.version))
     }
 
@@ -58,8 +68,20 @@ impl EmbeddedStore {
         EmbeddedStore::start(database, State::new(loaded.objects, loaded.version))
     }
 
+    /// Removes the Secrets that the key beside the database file doesn't open, because it was lost or something was changed. Nothing else
+    /// is touched. Returns their keys. No store may have the file open.
+    pub fn discard_unopened(path: &Path) -> Result<Vec<ObjectKey>, StoreError> {
+        Database::discard_unopened(path, &key_file(path))
+    }
+
+    /// What stands for values of Secrets in plans, as long as the store keeps its key.
+    pub fn mark_key(&self) -> MarkKey {
+        self.mark_key.clone()
+    }
+
     fn start(database: Database, state: State) -> Result<EmbeddedStore, StoreError> {
         let objects: Objects = Arc::new(RwLock::new(state.objects().clone()));
+        let mark_key = database.key().marks();
         let changes = broadcast::Sender::new(WATCH);
         let (writes, queue) = mpsc::channel(QUEUE);
         let writer = Writer { queue, state, database, objects: objects.clone(), changes: changes.clone() };
@@ -67,7 +89,7 @@ impl EmbeddedStore {
             .name("berth-store".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| StoreError::Io { path: "the store's thread".into(), source: Arc::new(source) })?;
-        Ok(EmbeddedStore { objects, changes, writes: Some(writes), writer: Some(writer) })
+        Ok(EmbeddedStore { objects, changes, mark_key, writes: Some(writes), writer: Some(writer) })
     }
 
     async fn write(&self, write: Write) -> Result<Outcome, StoreError> {

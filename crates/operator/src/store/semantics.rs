@@ -143,7 +143,7 @@ impl State {
         }
         self.owner_is_there(&resource)?;
         clear_status(&mut resource);
-        let generation = i64::from(key.kind != Kind::ConfigMap);
+        let generation = i64::from(!key.kind.is_data());
         let meta = resource.metadata_mut();
         meta.uid = uuid::Uuid::new_v4().to_string();
         meta.generation = generation;
@@ -171,7 +171,7 @@ impl State {
         copy_status(&current, &mut resource);
         let spec_changed = !same_spec(&current, &resource);
         keep_immutable(current.metadata(), resource.metadata_mut(), current.key())?;
-        if spec_changed && current.kind() != Kind::ConfigMap {
+        if spec_changed && !current.kind().is_data() {
             resource.metadata_mut().generation += 1;
         }
         if *current == resource {
@@ -311,7 +311,7 @@ fn clear_status(resource: &mut Resource) {
         Resource::ReplicaSet(o) => o.status = Default::default(),
         Resource::Deployment(o) => o.status = Default::default(),
         Resource::Artifact(o) => o.status = Default::default(),
-        Resource::ConfigMap(_) => {}
+        Resource::ConfigMap(_) | Resource::Secret(_) => {}
     }
 }
 
@@ -335,6 +335,7 @@ fn same_spec(a: &Resource, b: &Resource) -> bool {
         (Resource::Deployment(a), Resource::Deployment(b)) => a.spec == b.spec,
         (Resource::Artifact(a), Resource::Artifact(b)) => a.spec == b.spec,
         (Resource::ConfigMap(a), Resource::ConfigMap(b)) => a.data == b.data,
+        (Resource::Secret(a), Resource::Secret(b)) => a.data == b.data && a.kind == b.kind,
         _ => false,
     }
 }

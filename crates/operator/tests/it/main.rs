@@ -7,3 +7,4 @@ mod objects;
 mod run;
 mod store;
 mod store_file;
+mod store_secrets;

@@ -20,15 +20,17 @@ fn what_has_no_effect_yet_is_valid_and_remarked_on() {
          - {{namespace: wasi, package: http, interfaces: [incoming-handler]}}\n        \
          - {{namespace: wasi, package: keyvalue, interfaces: [store]}}\n        \
          - {{namespace: wasi, package: clocks, interfaces: [wall-clock]}}\n        \
-         - {{namespace: acme, package: http, interfaces: [handler]}}\n      components:\n        \
+         - {{namespace: acme, package: http, interfaces: [handler]}}\n        \
+         - {{namespace: wasi, package: config, interfaces: [store], config: {{a: b}}}}\n        \
+         - {{namespace: wasi, package: config, interfaces: [store], name: other}}\n      components:\n        \
          - {{name: a, image: 'file:a', localResources: {{config: {{a: b}}, environment: {{config: {{c: d}}}}}}}}\n        \
          - {{name: b, image: hello.wasm}}\n"
     ));
     let expected = [
         ("spec.template.spec.components[1].image", "file://hello.wasm"),
-        ("spec.template.spec.components[0].localResources.config", "wasi:config comes with a later release"),
         ("spec.template.spec.hostInterfaces[1]", "imports wasi:keyvalue isn't started"),
         ("spec.template.spec.hostInterfaces[3]", "imports acme:http isn't started"),
+        ("spec.template.spec.hostInterfaces[5]", "components read the values of an entry"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for ((field, message), (at, words)) in found.iter().zip(expected) {
@@ -67,7 +69,7 @@ fn a_grant_of_a_loopback_address_leads_nowhere_and_the_way_to_the_hosts_is_told(
 fn a_service_and_an_artifact_are_looked_at_too() {
     let service = "spec: {service: {image: a.wasm, localResources: {config: {a: b}}}}";
     let fields: Vec<_> = remarks(&format!("{API}\nkind: Workload\nmetadata: {{name: a}}\n{service}\n")).into_iter().map(|r| r.0).collect();
-    assert_eq!(fields, ["spec.service.image", "spec.service.localResources.config"]);
+    assert_eq!(fields, ["spec.service.image"]);
     let artifact = remarks(&format!("{API}\nkind: Artifact\nmetadata: {{name: a}}\nspec: {{image: a.wasm}}\n"));
     assert_eq!(artifact[0].0, "spec.image");
     assert_eq!(remarks("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"), []);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use berth_control::{Bus, Report, announce};
 use berth_host::Host;
-use berth_model::resource::Kind;
 use berth_operator::store::{Change, Store};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ pub(super) async fn observe(
     loop {
         while let Some(change) = objects.try_next() {
             match change {
-                Change::Deleted(gone) if gone.kind() != Kind::ConfigMap => {
+                Change::Deleted(gone) if !gone.kind().is_data() => {
                     observer.forget(&format!("{}/{}", gone.metadata().namespace, gone.metadata().name));
                 }
                 Change::Resync => observer.forget_all(),
