@@ -150,7 +150,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMet
 
 fn encode_gauges(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMetrics>]) -> fmt::Result {
     type Read = fn(&WorkloadMetrics) -> i64;
-    let gauges: [(&str, &str, Read); 4] = [
+    let gauges: [(&str, &str, Read); 5] = [
         ("berth_requests_in_flight", "requests that hold a slot", |m| m.in_flight.get()),
         ("berth_component_calls_in_flight", "HTTP calls between components that hold a slot of theirs", |m| m.calls_in_flight.get()),
         ("berth_requests_queued", "requests that wait for a slot", |m| m.queued.get()),
