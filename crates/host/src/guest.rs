@@ -16,6 +16,8 @@ use crate::bridge::chain::Call;
 use crate::component::{Shared, Unit};
 use crate::guest_store::GuestStore;
 use crate::invoke::fate::Fate;
+#[cfg(feature = "wasi-p3")]
+use crate::invoke::lease::Leases;
 use crate::limiter::Limiter;
 use crate::member::{Member, Seat};
 use crate::request_id::RequestId;
@@ -40,6 +42,12 @@ const HOSTCALL_BYTES: usize = 16 << 20;
 #[error("the request's deadline passed")]
 pub(crate) struct DeadlinePassed;
 
+/// Nobody waits any more for anything that the guest does.
+#[cfg(feature = "wasi-p3")]
+#[derive(Debug, thiserror::Error)]
+#[error("nobody waits for the guest any more")]
+pub(crate) struct Unwanted;
+
 /// Data of one store.
 pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
@@ -56,6 +64,9 @@ pub(crate) struct Guest {
     /// come again.
     #[cfg(feature = "wasi-p3")]
     calls: BTreeMap<GuestTaskId, Arc<Call>>,
+    /// Who waits for what it does, where it serves several requests at once.
+    #[cfg(feature = "wasi-p3")]
+    leases: Option<Arc<Leases>>,
 }
 
 impl Guest {
@@ -76,6 +87,8 @@ impl Guest {
             call: None,
             #[cfg(feature = "wasi-p3")]
             calls: BTreeMap::new(),
+            #[cfg(feature = "wasi-p3")]
+            leases: None,
         }
     }
 
@@ -118,6 +131,17 @@ impl Guest {
     #[cfg(feature = "wasi-p3")]
     pub(crate) fn begins(&mut self, task: GuestTaskId, call: Arc<Call>) {
         self.calls.insert(task, call);
+    }
+
+    /// Says who waits for what it does: a guest that computes is cut when that is nobody. (One that waits gets no further anyway.)
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn wanted_by(&mut self, leases: Arc<Leases>) {
+        self.leases = Some(leases);
+    }
+
+    #[cfg(feature = "wasi-p3")]
+    fn is_unwanted(&self) -> bool {
+        self.leases.as_ref().is_some_and(|leases| leases.is_doomed() && leases.is_empty())
     }
 
     /// Whether it may serve several requests at once.
@@ -209,6 +233,10 @@ pub(crate) fn store(engine: &Engine, unit: &Unit, request: Option<RequestId>, de
         let guest = store.data();
         if Instant::now() >= guest.deadline {
             return Err(DeadlinePassed.into());
+        }
+        #[cfg(feature = "wasi-p3")]
+        if guest.is_unwanted() {
+            return Err(Unwanted.into());
         }
         Ok(UpdateDeadline::YieldCustom(1, turn::next(&guest.root.component().pace)))
     });

@@ -53,7 +53,10 @@ fn plain(request: &IncomingRequest, target: &Target, out: ResponseOutparam) -> O
             answer::json(out, &files::report(preopens, target.text("path").unwrap_or("/etc/passwd")));
         }
         "/connect" => answer::outcome(out, net::connect(target.text("addr").unwrap_or_default())),
-        "/tcp" => answer::outcome(out, net::talk(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default())),
+        "/tcp" => {
+            let say = target.text("say").unwrap_or_default().repeat(target.number("times", 1) as usize);
+            answer::outcome(out, net::talk(target.text("addr").unwrap_or_default(), &say));
+        }
         "/udp" => answer::outcome(out, net::datagram(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default())),
         "/listen" => answer::outcome(out, net::listen(target.text("addr").unwrap_or_default())),
         "/options" => answer::outcome(out, net::options(target.text("addr").unwrap_or_default())),

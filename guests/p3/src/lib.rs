@@ -58,7 +58,10 @@ async fn plain(request: &Request, target: &Target) -> Option<Response> {
             let (address, count) = (target.text("addr").unwrap_or_default(), target.number("n", 1));
             answer::outcome(net::streams(address, count, target.flag("keep")).await)
         }
-        "/tcp" => answer::outcome(net::talk(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default()).await),
+        "/tcp" => {
+            let say = target.text("say").unwrap_or_default().repeat(target.number("times", 1) as usize);
+            answer::outcome(net::talk(target.text("addr").unwrap_or_default(), &say).await)
+        }
         "/udp" => answer::outcome(net::datagram(target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default()).await),
         "/listen" => answer::outcome(net::listen(target.text("addr").unwrap_or_default())),
         "/options" => answer::outcome(net::options(target.text("addr").unwrap_or_default()).await),

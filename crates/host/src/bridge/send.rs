@@ -21,6 +21,7 @@ use super::names::{DOMAIN, Sibling, sibling};
 use super::{Processed, Sent, Siblings};
 use crate::admission::Permit;
 use crate::egress::{Asker, Denied};
+use crate::invoke::failure::Failure;
 use crate::invoke::fate::Fate;
 use crate::invoke::{Entry, Job, Wires, invoke};
 use crate::logs::Stream;
@@ -60,16 +61,22 @@ impl Caller {
         };
         let bodyless = request.body().is_end_stream();
         let (job, received) = self.job(&entry, request, processed, (chain, permit));
+        let shares_deadline = job.deadline == self.call.deadline;
         let patience = Patience {
             deadline: job.deadline + SLACK,
             first_byte: options.as_ref().and_then(|o| o.first_byte_timeout).and_then(|limit| Instant::now().checked_add(limit)),
             gone: self.call.gone.as_ref(),
         };
+        let ended_with = Patience { first_byte: None, ..patience };
         let answer = patience.wait(invoke(&entry, job)).await;
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(failure)) => {
                 counted.end(failure.ended());
+                if matches!(failure, Failure::Deadline(_)) && shares_deadline {
+                    // The caller's own time is over too, and it is cut: it doesn't get to answer for itself.
+                    let _ = ended_with.wait(std::future::pending::<()>()).await;
+                }
                 return Err(code::of_failure(failure));
             }
             Err(error) => {
@@ -192,6 +199,7 @@ fn make_ready(request: &mut http::Request<WasiBody>, callee: &str) {
 }
 
 /// How long a caller waits for its callee. When it stops to wait, the callee ends.
+#[derive(Clone, Copy)]
 struct Patience<'a> {
     deadline: Instant,
     first_byte: Option<Instant>,

@@ -25,7 +25,7 @@ use super::timer::{Interrupted, before};
 use super::{Entry, Handler, Head, Job};
 use crate::bridge::chain::Call;
 use crate::component::{Component, Unit};
-use crate::guest::{self, Guest};
+use crate::guest::{self, Guest, Unwanted};
 use crate::limiter::Hit;
 use crate::reuse::Bounds;
 use crate::turn;
@@ -205,6 +205,7 @@ impl Run {
         let ready_by = Instant::now() + self.component.limits.request_timeout;
         let mut store = guest::store(&entry.engine, &entry.unit, None, ready_by + SLACK);
         store.data_mut().fated(&self.fate);
+        store.data_mut().wanted_by(self.leases.clone());
         // Declared after the store, so dropped before it.
         let dying = Dying(&self.fate);
         let cut = entry.cut.clone();
@@ -239,6 +240,8 @@ impl Run {
                 drop(dying);
                 Ok(())
             }
+            // Its clients left while it computed, which isn't its fault.
+            Err(error) if error.is::<Unwanted>() => Ok(()),
             Err(error) => Err((error, store.data().limiter.hit())),
         }
     }

@@ -17,6 +17,7 @@ use crate::guest::{self, Guest};
 use crate::intake::RunExport;
 use crate::invoke::ending::WorkloadEnded;
 use crate::invoke::failure::Failure;
+use crate::invoke::fate::Fate;
 use crate::turn;
 
 /// A service has no deadline: a century.
@@ -66,6 +67,8 @@ impl RunPre {
 pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: CancellationToken) -> Ending {
     let mut store = guest::store(&program.engine, &program.unit, None, Instant::now() + FOR_EVER);
     store.data_mut().serves_long(UntilTold::new(told));
+    let fate = Fate::default();
+    store.data_mut().fated(&fate);
     let work = async {
         turn::first(&program.unit.root.pace).await;
         program.pre.run(&mut store).await
@@ -77,6 +80,8 @@ pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: Can
         () = cut.cancelled() => Err(WorkloadEnded.into()),
     };
     let ending = Ending::of(&program.unit, ended, store.data().limiter.hit());
+    // Said before the store is dropped: the connections of one that failed break off, they don't end.
+    if ending == Ending::Done { fate.done() } else { fate.dead() }
     if let Ending::Failed(Fault::Failure(Failure::NoInstance(_))) = &ending {
         program.unit.root.host.metrics.no_instance.inc();
     }

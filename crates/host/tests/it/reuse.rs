@@ -120,7 +120,7 @@ async fn l30_nothing_is_left_of_a_shared_instance_whatever_ended_its_calls() {
 
 #[tokio::test]
 async fn what_a_shared_instance_asks_of_others_has_the_time_of_its_own_request() {
-    let bench = Bench::start();
+    let bench = Bench::with(|config| config.network.loopback_ports = "1-65535".parse().unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
@@ -134,11 +134,12 @@ async fn what_a_shared_instance_asks_of_others_has_the_time_of_its_own_request()
     });
     let quick = Limits { request_timeout: Some(Duration::from_millis(700)), ..Limits::default() };
     let reuse = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 2 };
-    let workload = crate::harness::granted(workload("p3", "p3", &[]), &[&addr.to_string()], &[]);
+    let mut workload = workload("p3", "p3", &[]);
+    workload.components[0].resources.grants.loopback_ports = vec![addr.port().to_string().parse().unwrap()];
     bench.run(limited(reused(workload, reuse), quick)).await;
     let start = std::time::Instant::now();
     while start.elapsed() < Duration::from_millis(1500) {
-        let answer = bench.get(&format!("/fetch?url=http://{addr}/")).await;
+        let answer = bench.get(&format!("/fetch?url=http://host.wasmcloud.internal:{}/", addr.port())).await;
         assert_eq!(answer.status, StatusCode::OK, "after {:?}: {}", start.elapsed(), answer.body);
         assert_eq!(bench.get("/sleep?ms=100").await.status, StatusCode::OK);
     }

@@ -144,12 +144,31 @@ impl Builder {
         cargo.command.current_dir(self.repository.join("guests"));
         cargo.command.env("CARGO_TARGET_DIR", &target_dir).env("RUSTUP_TOOLCHAIN", toolchain);
         cargo.command.args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--package", fixture.name]);
-        cargo.run()?;
         let command = self.repository.join("guests").join(fixture.name).join("src/main.rs").is_file();
+        if command {
+            cargo.command.arg("--config").arg(self.newer_libc(fixture.name)?);
+        }
+        cargo.run()?;
         let artifact = if command { fixture.name.to_owned() } else { fixture.name.replace('-', "_") };
         let artifact = target_dir.join("wasm32-wasip2/release").join(artifact).with_extension("wasm");
         fs::copy(&artifact, out).map_err(failed("copying", &artifact))?;
         Ok(())
+    }
+
+    /// Makes sure of a C library with which programs can accept connections; the setting by which rustc finds it before its own.
+    fn newer_libc(&self, guest: &'static str) -> Result<String, BuildError> {
+        self.tools(guest, "libc")?;
+        let libraries = self.cache.join("tools/wasi-libc/usr/lib/wasm32-wasip2");
+        Ok(format!("target.wasm32-wasip2.rustflags=[\"-L\", {:?}]", format!("native={}", libraries.display())))
+    }
+
+    /// Makes sure of the tools of one kind of guest; the folder of all tools.
+    fn tools(&self, guest: &'static str, of: &str) -> Result<PathBuf, BuildError> {
+        let tools = self.cache.join("tools");
+        let mut setup = self.command(guest, self.repository.join("scripts/setup-guest-tools.sh"));
+        setup.command.arg(of).env("BERTH_TOOLS", &tools);
+        setup.run()?;
+        Ok(tools)
     }
 
     /// Makes sure of the Wasm target; the name of the toolchain that has it.
@@ -161,10 +180,7 @@ impl Builder {
     }
 
     fn script(&self, fixture: &Fixture, folder: &str, out: &Path) -> Result<(), BuildError> {
-        let tools = self.cache.join("tools");
-        let mut setup = self.command(fixture.name, self.repository.join("scripts/setup-guest-tools.sh"));
-        setup.command.arg(folder).env("BERTH_TOOLS", &tools);
-        setup.run()?;
+        let tools = self.tools(fixture.name, folder)?;
         let mut build = self.command(fixture.name, self.repository.join("guests").join(folder).join("build.sh"));
         build.command.arg(fixture.name).arg(out).env("BERTH_TOOLS", &tools);
         build.run().map(drop)
@@ -214,7 +230,15 @@ fn is_outer_build(name: &str) -> bool {
 /// What a guest is made of, relative to the repository.
 fn inputs(fixture: &Fixture) -> Vec<PathBuf> {
     let common: &[&str] = match fixture.language {
-        Language::Rust => &["rust-toolchain.toml", "guests/Cargo.toml", "guests/Cargo.lock", "guests/.cargo", "guests/common"],
+        Language::Rust => &[
+            "rust-toolchain.toml",
+            "guests/Cargo.toml",
+            "guests/Cargo.lock",
+            "guests/.cargo",
+            "guests/common",
+            // Its C library is in programs.
+            "scripts/setup-guest-tools.sh",
+        ],
         // WIT comes from the crates that the lockfile names.
         _ => &["rust-toolchain.toml", "guests/Cargo.lock", "guests/wit", "scripts/setup-guest-tools.sh"],
     };

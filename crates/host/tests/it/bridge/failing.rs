@@ -122,9 +122,10 @@ async fn l30_a_client_that_leaves_ends_the_whole_chain_at_once() {
             pending.abort();
             let _ = pending.await;
             let start = Instant::now();
-            bench.eventually("all stores are gone", || bench.metric("berth_instances_live", "") == 0.0).await;
+            let what = format!("{caller} asks {callee} for {path}, {reuse:?}");
+            bench.eventually(&format!("all stores are gone: {what}"), || bench.metric("berth_instances_live", "") == 0.0).await;
             let took = start.elapsed();
-            assert!(took < Duration::from_secs(5), "{caller} asks {callee} for {path}, {reuse:?}: {took:?}");
+            assert!(took < Duration::from_secs(5), "{what}: {took:?}");
             stop(&bench).await;
         }
     }

@@ -133,7 +133,9 @@ async fn l31_a_callee_is_held_back_by_its_callers_reader_and_goes_with_it() {
                 tick.tick().await;
             }
             assert!(bench.metric("berth_guest_memory_bytes", "") < 12e6, "{caller} calls {callee}");
-            assert_eq!(bench.metric("berth_instances_live", ""), 2.0, "{caller} calls {callee}");
+            // The caller's instance is needed no more where it hands the body on as it is.
+            let live = bench.metric("berth_instances_live", "");
+            assert!(live == 2.0 || caller == "p3-middleware" && live == 1.0, "{caller} calls {callee}: {live}");
             drop((response, sender));
             bench.eventually("both are gone with their client", || bench.metric("berth_instances_live", "") == 0.0).await;
             bench.host.stop_workload(&"default-pair".parse().unwrap()).unwrap();
