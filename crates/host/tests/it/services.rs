@@ -89,7 +89,8 @@ impl Bench {
 
     async fn nothing_is_left(&self) {
         self.eventually("no instance is left", || self.metric("berth_instances_live", "") == 0.0).await;
-        assert_eq!(self.metric("berth_guest_memory_bytes", ""), 0.0);
+        // Large memories are given back elsewhere.
+        self.eventually("no memory is held", || self.metric("berth_guest_memory_bytes", "") == 0.0).await;
         assert_eq!(self.metric("berth_services_running", ""), 0.0);
     }
 }

@@ -144,18 +144,17 @@ impl Builder {
         cargo.command.current_dir(self.repository.join("guests"));
         cargo.command.env("CARGO_TARGET_DIR", &target_dir).env("RUSTUP_TOOLCHAIN", toolchain);
         cargo.command.args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--package", fixture.name]);
-        let command = self.repository.join("guests").join(fixture.name).join("src/main.rs").is_file();
-        if command {
-            cargo.command.arg("--config").arg(self.newer_libc(fixture.name)?);
-        }
+        cargo.command.arg("--config").arg(self.newer_libc(fixture.name)?);
         cargo.run()?;
+        let command = self.repository.join("guests").join(fixture.name).join("src/main.rs").is_file();
         let artifact = if command { fixture.name.to_owned() } else { fixture.name.replace('-', "_") };
         let artifact = target_dir.join("wasm32-wasip2/release").join(artifact).with_extension("wasm");
         fs::copy(&artifact, out).map_err(failed("copying", &artifact))?;
         Ok(())
     }
 
-    /// Makes sure of a C library with which programs can accept connections; the setting by which rustc finds it before its own.
+    /// Makes sure of a C library with which programs can accept connections, and which names errors of sockets; the setting by which rustc
+    /// finds it before its own.
     fn newer_libc(&self, guest: &'static str) -> Result<String, BuildError> {
         self.tools(guest, "libc")?;
         let libraries = self.cache.join("tools/wasi-libc/usr/lib/wasm32-wasip2");
@@ -236,7 +235,7 @@ fn inputs(fixture: &Fixture) -> Vec<PathBuf> {
             "guests/Cargo.lock",
             "guests/.cargo",
             "guests/common",
-            // Its C library is in programs.
+            // The C library comes by it.
             "scripts/setup-guest-tools.sh",
         ],
         // WIT comes from the crates that the lockfile names.
