@@ -364,7 +364,11 @@ mod tests {
         assert!(text.contains(r#"berth_requests_total{namespace="default",workload="hello",ended="2xx"} 1"#), "{text}");
         assert!(text.contains(r#"berth_denials_total{namespace="default",workload="hello",what="http"} 1"#), "{text}");
         let again = metrics.workload("default", "hello");
-        assert_eq!(scrape(&registry).matches(r#"berth_requests_total{namespace="default",workload="hello",ended="2xx""#).count(), 1, "one series per name");
+        assert_eq!(
+            scrape(&registry).matches(r#"berth_requests_total{namespace="default",workload="hello",ended="2xx""#).count(),
+            1,
+            "one series per name"
+        );
         metrics.forget(&hello);
         assert!(scrape(&registry).contains("hello"));
         metrics.forget(&again);

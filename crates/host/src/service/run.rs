@@ -81,7 +81,11 @@ pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: Can
     };
     let ending = Ending::of(&program.unit, ended, store.data().limiter.hit());
     // Said before the store is dropped: the connections of one that failed break off, they don't end.
-    if ending == Ending::Done { fate.done() } else { fate.dead() }
+    if ending == Ending::Done {
+        fate.done()
+    } else {
+        fate.dead()
+    }
     if let Ending::Failed(Fault::Failure(Failure::NoInstance(_))) = &ending {
         program.unit.root.host.metrics.no_instance.inc();
     }
