@@ -20,8 +20,9 @@ impl Compiler {
     /// asks for it, with its credentials. What goes wrong is told when a workload asks.
     pub(crate) fn expect(&self, images: &[ImageRef], source: &Arc<dyn Source>, engines: &Engines, provides: Provides) {
         let is_local = |image: &&ImageRef| matches!(image, ImageRef::File(_) | ImageRef::OciLayout { .. });
-        for image in images.iter().filter(is_local).take(MOST).cloned() {
+        for image in images.iter().filter(is_local).take(MOST) {
             let (pool, tasks, source, engines) = (self.pool.clone(), self.tasks.clone(), source.clone(), engines.handles());
+            let image = image.clone();
             let work = async move {
                 let Ok(artifact) = source.fetch(&image, PullPolicy::IfNotPresent, None).await else { return };
                 let (digest, bytes) = (&artifact.digest, artifact.bytes);

@@ -61,7 +61,7 @@ async fn l32_chains_that_hold_all_slots_end_without_waiting_for_each_other() {
     let mut chain = pair("p3", "p3", &Reuse::default());
     chain.components.extend(workload("last", "p2", &[]).components);
     let waits = Limits { queue_timeout: Some(Duration::from_secs(2)), ..Limits::default() };
-    chain.components.iter_mut().for_each(|component| component.resources.limits = waits.clone());
+    chain.components.iter_mut().for_each(|component| component.resources.limits = waits);
     bench.run(chain).await;
     let inner = format!("/via?to=last&path={}", encoded("/sleep?ms=50"));
     let path = through("p3", &inner);

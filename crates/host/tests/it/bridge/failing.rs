@@ -85,7 +85,7 @@ async fn a_callers_deadline_is_its_callees_and_a_callees_own_may_be_sooner() {
     for (caller, callee, reuse) in pairs() {
         for path in ["/never", "/spin"] {
             let what = format!("{caller} asks {callee} for {path}, {reuse:?}");
-            bench.run(limited(pair(caller, callee, &reuse), Limits::default(), soon.clone())).await;
+            bench.run(limited(pair(caller, callee, &reuse), Limits::default(), soon)).await;
             let start = Instant::now();
             let answer = bench.get(&through(caller, path)).await;
             assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{what}");
@@ -93,7 +93,7 @@ async fn a_callers_deadline_is_its_callees_and_a_callees_own_may_be_sooner() {
             assert!(start.elapsed() < Duration::from_secs(15), "{what}: {:?}", start.elapsed());
             stop(&bench).await;
 
-            bench.run(limited(pair(caller, callee, &reuse), soon.clone(), Limits::default())).await;
+            bench.run(limited(pair(caller, callee, &reuse), soon, Limits::default())).await;
             let start = Instant::now();
             assert_eq!(bench.get(&through(caller, path)).await.status, StatusCode::GATEWAY_TIMEOUT, "{what}");
             bench.eventually("no call runs", || bench.metric("berth_component_calls_in_flight", "") == 0.0).await;
@@ -160,7 +160,7 @@ async fn a_guest_that_sends_all_before_it_reads_stalls_on_an_echo_until_its_dead
     let bench = Bench::start();
     let soon = Limits { request_timeout: Some(Duration::from_millis(800)), ..Limits::default() };
     for callee in CALLEES {
-        bench.run(limited(pair("p2", callee, &Reuse::default()), soon.clone(), Limits::default())).await;
+        bench.run(limited(pair("p2", callee, &Reuse::default()), soon, Limits::default())).await;
         let small = bench.get("/upload?to=back&path=/slow-read%3Fms%3D0&mb=1").await;
         assert_eq!(small.status, StatusCode::OK, "{}", small.body);
         assert_eq!(bench.get("/upload?to=back&path=/echo&mb=16").await.status, StatusCode::GATEWAY_TIMEOUT, "{callee}");
@@ -174,7 +174,7 @@ async fn a_callees_limit_on_bodies_holds_for_its_siblings_too() {
     let small = Limits { max_request_body_bytes: Some(1000), ..Limits::default() };
     for caller in CALLERS {
         for callee in CALLEES {
-            bench.run(limited(pair(caller, callee, &Reuse::default()), Limits::default(), small.clone())).await;
+            bench.run(limited(pair(caller, callee, &Reuse::default()), Limits::default(), small)).await;
             let mut large = request("POST", &through(caller, "/slow-read?ms=0"));
             *large.body_mut() = vec![0; 2000].into();
             let answer = bench.send(large).await;
