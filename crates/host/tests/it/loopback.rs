@@ -163,7 +163,9 @@ async fn a_service_that_dies_breaks_its_connections_off_and_its_address_is_free_
         bench.listens(guest, "127.0.0.1:7000").await;
         let broken = bench.tcp(guest, "127.0.0.1:7000", "whole\ndie\n").await;
         assert_eq!(broken.status, StatusCode::BAD_GATEWAY, "{guest}: {}", broken.body);
-        assert!(broken.body.contains("ConnectionReset after whole\nhalf an ans"), "{guest}: {}", broken.body);
+        // The C library of WASI 0.2 doesn't ask which error of a stream it was.
+        let error = if guest == "p2" { "" } else { "ConnectionReset" };
+        assert!(broken.body.contains(&format!("{error} after whole\nhalf an ans")), "{guest}: {}", broken.body);
         bench.listens(guest, "127.0.0.1:7000").await;
         let status = bench.host.statuses().into_iter().find(|status| status.name == guest).unwrap();
         assert!(status.restarts >= 1, "{status:?}");
