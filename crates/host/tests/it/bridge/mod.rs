@@ -2,6 +2,7 @@
 
 mod bounds;
 mod failing;
+mod fused;
 mod names;
 mod passing;
 
