@@ -1,7 +1,7 @@
 //! HTTP middleware of WASI 0.3: marks what passes, in front of the handler that it imports.
 //!
 //! What the handler is, and of which version, it can't know. An error comes back as 502 with the error's code; with `?as-is`, requests,
-//! responses and errors pass untouched.
+//! responses and errors pass untouched. The second of two traps at `/trap`, and returns an error at `/error`.
 
 wit_bindgen::generate!({
     path: "wit",
@@ -27,6 +27,13 @@ impl wasip3::exports::http::handler::Guest for Middleware {
         let path = request.get_path_with_query().unwrap_or_default();
         if path.contains("as-is") {
             return handler::handle(request).await;
+        }
+        if request.get_headers().has(MARK) {
+            match path.as_str() {
+                "/trap" => core::arch::wasm32::unreachable(),
+                "/error" => return Err(ErrorCode::InternalError(Some("as asked".to_owned()))),
+                _ => {}
+            }
         }
         match handler::handle(marked_request(request)).await {
             Ok(response) => Ok(marked_response(response)),

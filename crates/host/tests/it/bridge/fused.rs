@@ -1,35 +1,34 @@
 //! `wasi:http/handler` between two components of 0.3 that asked to be composed: one instance, one fate, and each its own authority.
 
 use berth_model::workload::{Link, Reuse, Workload};
-use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 
 use super::pair;
-use crate::harness::{Bench, request, within};
+use crate::harness::{Bench, request, within, workload};
 
-/// The middleware before the handler of 0.3, in one unit.
+/// Two middlewares and the handler of 0.3 behind them, in one unit.
 fn fused() -> Workload {
-    let mut pair = pair("p3-middleware", "p3", &Reuse::default());
-    let import = "wasi:http/handler".parse().unwrap();
-    pair.components[0].links = vec![Link { import, component: Some("back".into()), fuse: true }];
-    pair
+    let mut fused = pair("p3-middleware", "p3-middleware", &Reuse::default());
+    fused.components.extend(workload("end", "p3-hello", &[]).components);
+    fused.components[2].name = "end".into();
+    for (importer, exporter) in [(0, "back"), (1, "end")] {
+        let import = "wasi:http/handler".parse().unwrap();
+        fused.components[importer].links = vec![Link { import, component: Some(exporter.into()), fuse: true }];
+    }
+    fused
 }
 
 #[tokio::test]
 async fn a_fused_handler_answers_in_the_instance_of_its_middleware() {
     let bench = Bench::start();
     bench.run(fused()).await;
-    let mut echo = request("POST", "/echo");
-    *echo.body_mut() = Full::new(Bytes::from_static(b"within one component"));
-    let answer = bench.send(echo).await;
-    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "within one component"));
-    assert_eq!(answer.headers["x-passed"], "p3-middleware");
-    let mut sender = bench.connect().await;
-    let mut response = within(sender.send_request(request("GET", "/stream?chunks=2&size=4&ms=500"))).await.unwrap();
-    assert_eq!(within(response.body_mut().frame()).await.unwrap().unwrap().into_data().unwrap().len(), 4);
-    assert_eq!(bench.metric("berth_instances_live", ""), 1.0, "one for both");
-    assert_eq!(within(response.into_body().collect()).await.unwrap().to_bytes().len(), 4);
+    let mut response = within(bench.connect().await.send_request(request("GET", "/"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers().get_all("x-passed").iter().count(), 2, "both middlewares marked it");
+    let body = within(response.body_mut().collect()).await.unwrap().to_bytes();
+    assert_eq!(&body[..], b"Hello from WASI 0.3!\n");
+    assert_eq!(bench.metric("berth_cold_starts_total", ""), 1.0, "one instance for all three");
     assert_eq!(bench.metric("berth_component_calls_total", ""), 0.0, "nothing went over the bridge");
 }
 
@@ -38,9 +37,10 @@ async fn a_fused_handler_answers_in_the_instance_of_its_middleware() {
 async fn l43_a_fused_handler_that_traps_takes_its_middleware_along_and_is_named() {
     let bench = Bench::start();
     bench.run(fused()).await;
-    assert_eq!(bench.get("/trap").await.status, StatusCode::INTERNAL_SERVER_ERROR);
-    let trapped = bench.events.with_reason("Trapped");
-    assert!(trapped.iter().any(|event| event.message.contains("front failed in component back")), "{trapped:?}");
+    let answer = bench.get("/trap").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.body.contains("component front failed in component back, which trapped"), "{}", answer.body);
+    assert!(bench.events.with_reason("Trapped").iter().all(|event| event.message.starts_with("component back trapped")));
     assert_eq!(bench.get("/").await.status, StatusCode::OK, "the next request has an instance of its own");
 }
 
