@@ -84,6 +84,8 @@ pub const FIXTURES: &[Fixture] = &[
     fixture("link-front", Language::Rust),
     fixture("link-front-p3", Language::Rust),
     fixture("link-middle", Language::Rust),
+    fixture("service-axum", Language::Rust),
+    fixture("service-mio", Language::Rust),
     fixture("service-p2", Language::Rust),
     fixture("service-p3", Language::Rust),
     fixture("p3-middleware", Language::Rust),

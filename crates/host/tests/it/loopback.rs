@@ -189,6 +189,27 @@ async fn an_outgoing_request_to_localhost_is_one_to_the_workload_itself() {
     }
 }
 
+/// Programs that were written for any system, and know nothing of WASI.
+#[tokio::test]
+async fn a_server_on_mio_holds_many_connections_and_one_of_a_real_crate_answers_http() {
+    let bench = bench_with(|_| {});
+    bench.run(with_service(workload("lines", "p2", &["lines"]), "service-mio", "")).await;
+    bench.listens("lines", "127.0.0.1:7100").await;
+    let asks = (1..=200_u64).map(|n| {
+        let (bench, say) = (&bench, format!("{n}\n{n}\nsum\n"));
+        async move { (n, bench.tcp("lines", "127.0.0.1:7100", &say).await) }
+    });
+    for (n, said) in futures::future::join_all(asks).await {
+        assert_eq!((said.status, said.body.trim_end()), (StatusCode::OK, (2 * n).to_string().as_str()), "each has its own sum");
+    }
+    for guest in ["p2", "p3"] {
+        bench.run(with_service(workload(guest, guest, &[guest]), "service-axum", "")).await;
+        bench.listens(guest, "127.0.0.1:7200").await;
+        let said = bench.get_from(guest, "/fetch?url=http://localhost:7200/greet/Ann").await;
+        assert_eq!((said.status, said.body.as_str()), (StatusCode::OK, "Hello Ann, from axum!\n"), "{guest}");
+    }
+}
+
 /// A port of the host that is free now.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
