@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use berth_http::{BindError, Running, Server, ServerConfig};
 use berth_model::event::EventSink;
 use berth_model::id::{HostId, WorkloadId};
+use berth_model::workload::Workload;
 use berth_oci::Source;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
@@ -26,6 +27,7 @@ use crate::egress::permit::GuestConnections;
 use crate::engine::Engines;
 use crate::guest_store::Spent;
 use crate::ingress::Ingress;
+use crate::inspect::{self, Inspected};
 use crate::limiter::MemoryBudget;
 use crate::logs::LogBook;
 use crate::metrics::{HostCollector, HostMetrics, WorkloadFigures};
@@ -195,6 +197,11 @@ impl Host {
     /// Changes whenever a status may have.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.supervisor.changes()
+    }
+
+    /// What a workload would come to on this host: nothing is compiled, and nothing runs.
+    pub async fn inspect(&self, workload: Workload) -> Inspected {
+        inspect::inspect(workload, self.supervisor.preparer.source.as_ref(), &self.config).await
     }
 
     /// Guests' logs.

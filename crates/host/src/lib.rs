@@ -20,6 +20,7 @@ mod guest;
 mod guest_store;
 mod host;
 mod ingress;
+pub mod inspect;
 pub mod intake;
 mod invoke;
 mod limiter;

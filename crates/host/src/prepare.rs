@@ -1,8 +1,8 @@
 //! Prepare once (D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
 //! first request, and what is wrong is found here, named, with the way out.
 
-mod service;
-mod units;
+pub(crate) mod service;
+pub(crate) mod units;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +146,7 @@ fn exported(found: &[(String, Vec<String>)]) -> String {
 }
 
 impl PrepareError {
-    fn of_compile(error: CompileError, spec: &workload::Component) -> PrepareError {
+    pub(crate) fn of_compile(error: CompileError, spec: &workload::Component) -> PrepareError {
         let component = spec.name.clone();
         match error {
             CompileError::NotAComponent(source) => PrepareError::Intake { component, image: spec.image.to_string(), source },
@@ -389,7 +389,7 @@ fn statuses(fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) -> Vec<Comp
     fetched.iter().enumerate().map(status).collect()
 }
 
-fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
+pub(crate) fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
     let mut resources = workload.components.iter().map(|c| &c.resources).chain(workload.service.iter().map(|s| &s.resources));
     if !workload.volumes.is_empty() || resources.any(|r| !r.mounts.is_empty()) {
         return Err(PrepareError::Unsupported("this host mounts no volumes: leave spec.volumes and volumeMounts out"));
@@ -403,11 +403,11 @@ pub(crate) fn provides(config: &HostConfig) -> Provides {
 }
 
 /// Imports that nothing provides: known before anything is compiled.
-fn missing(inspection: &Inspection) -> Vec<String> {
+pub(crate) fn missing(inspection: &Inspection) -> Vec<String> {
     inspection.imports.iter().filter(|import| !provided(import)).cloned().collect()
 }
 
-fn provided(import: &str) -> bool {
+pub(crate) fn provided(import: &str) -> bool {
     // A handler of HTTP is a sibling's.
     let is_ours =
         |name: InterfaceName| name.namespace == "wasi" && PROVIDED.contains(&name.package.as_str()) && !name.is("wasi", "http", "handler");

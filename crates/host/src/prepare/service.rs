@@ -10,7 +10,7 @@ use crate::service::run::RunPre;
 use crate::service::{NAME, Program};
 
 /// The service as a component: what preparing one asks for.
-pub(super) fn as_component(service: &workload::Service) -> workload::Component {
+pub(crate) fn as_component(service: &workload::Service) -> workload::Component {
     workload::Component {
         name: NAME.to_owned(),
         image: service.image.clone(),

@@ -48,6 +48,23 @@ fn refuse_sockets(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareErro
     Ok(())
 }
 
+/// The plan of a component that is all there is.
+pub(crate) fn alone() -> LinkPlan {
+    LinkPlan { units: vec![Unit { root: 0, members: vec![0] }], links: Vec::new(), entry: None }
+}
+
+/// Who is linked to whom: a pure function of the parts' types and of what the workload says.
+pub(crate) fn decide(workload: &Workload, parts: &[Part<'_>]) -> Result<LinkPlan, PrepareError> {
+    let entry = workload.http.as_ref().and_then(|http| http.component.as_deref());
+    berth_link::plan(parts, entry, workload.http.is_some(), &provided).map_err(|error| PrepareError::Linking(Box::new(error)))
+}
+
+/// Refuses what a plan may have and this host can't serve.
+pub(crate) fn refuse(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
+    refuse_ways(plan, parts)?;
+    refuse_sockets(plan, parts)
+}
+
 /// What is compiled for one unit.
 pub(super) struct Binary {
     pub(super) digest: Digest,
@@ -69,7 +86,7 @@ impl Preparer {
         if let [only] = fetched
             && only.spec.links.is_empty()
         {
-            return Ok(Arc::new(LinkPlan { units: vec![Unit { root: 0, members: vec![0] }], links: Vec::new(), entry: None }));
+            return Ok(Arc::new(alone()));
         }
         let mut worlds = Vec::with_capacity(fetched.len());
         for part in fetched {
@@ -85,11 +102,8 @@ impl Preparer {
             .zip(&worlds)
             .map(|(part, world)| Part { name: &part.spec.name, world, links: &part.spec.links, role: part.role })
             .collect();
-        let entry = workload.http.as_ref().and_then(|http| http.component.as_deref());
-        let plan =
-            berth_link::plan(&parts, entry, workload.http.is_some(), &provided).map_err(|error| PrepareError::Linking(Box::new(error)))?;
-        refuse_ways(&plan, &parts)?;
-        refuse_sockets(&plan, &parts)?;
+        let plan = decide(workload, &parts)?;
+        refuse(&plan, &parts)?;
         Ok(Arc::new(plan))
     }
 
