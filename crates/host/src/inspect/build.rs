@@ -37,21 +37,18 @@ impl Rules {
 /// What `seen` comes to.
 pub(super) fn build(workload: &Workload, seen: &[Seen], planned: Planned, rules: &Rules) -> Inspected {
     let Planned { plan, errors } = planned;
-    let unmet = unmet(&errors);
     let mut problems: Vec<Problem> = seen.iter().filter_map(|part| part.known.as_ref().err()).flat_map(problems_of).collect();
     problems.extend(errors.iter().flat_map(problems_of));
     problems.extend(own_faults(workload, seen, plan.as_ref(), rules).iter().flat_map(problems_of));
-    let callable: Vec<String> =
-        seen.iter().filter(|part| answers_http(part)).map(|part| format!("http://{}.{}", part.spec.name, names::DOMAIN)).collect();
-    let components =
-        seen.iter().enumerate().map(|(place, part)| component(place, part, seen, plan.as_ref(), &unmet, &callable, workload, rules));
+    let callable = seen.iter().filter(|part| answers_http(part)).map(|part| format!("http://{}.{}", part.spec.name, names::DOMAIN));
+    let whole = Whole { workload, seen, plan: plan.as_ref(), unmet: unmet(&errors), callable: callable.collect(), rules };
     Inspected {
         problems,
         http: workload.http.as_ref().map(|http| Door {
             domains: http.domains.iter().map(ToString::to_string).collect(),
             entry: plan.as_ref().and_then(|plan| entry(seen, plan)),
         }),
-        components: components.collect(),
+        components: (0..seen.len()).map(|place| whole.component(place)).collect(),
         links: plan.iter().flat_map(|plan| links(seen, plan)).collect(),
         units: plan.iter().flat_map(|plan| units(seen, plan)).collect(),
     }
@@ -155,58 +152,60 @@ fn units<'a>(seen: &'a [Seen], plan: &'a LinkPlan) -> impl Iterator<Item = Inspe
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "a closure's body: all of it belongs to one workload")]
-fn component(
-    place: usize,
-    part: &Seen,
-    seen: &[Seen],
-    plan: Option<&LinkPlan>,
-    unmet: &HashSet<(String, String)>,
-    callable: &[String],
-    workload: &Workload,
-    rules: &Rules,
-) -> InspectedComponent {
-    let spec = &part.spec;
-    let known = part.known.as_ref().ok();
-    let imports: Vec<InspectedImport> =
-        known.iter().flat_map(|known| known.outline.imports.iter()).map(|import| from_whom(place, import, seen, plan, unmet)).collect();
-    let of_host = || imports.iter().filter(|import| import.from == Provider::Host).map(|import| import.name.as_str());
-    let sends_http = of_host().any(is_sending);
-    let exports = known.map(|known| known.outline.exports.clone()).unwrap_or_default();
-    InspectedComponent {
-        name: spec.name.clone(),
-        role: part.role.word().to_owned(),
-        image: spec.image.to_string(),
-        digest: part.artifact.as_ref().map(|artifact| artifact.digest.to_string()),
-        bytes: part.artifact.as_ref().map_or(0, |artifact| artifact.bytes.len() as u64),
-        wasi: known.map(wasi).unwrap_or_default(),
-        answers_http: exports.iter().find(|export| part.role == Role::Component && is_handler(export)).cloned(),
-        runs: exports.iter().find(|export| is(export, "cli", &["run"])).cloned(),
-        calls: if sends_http { callable.to_vec() } else { Vec::new() },
-        denied: denied::denied(of_host(), &spec.resources, &rules.network),
-        granted: granted::granted(&spec.resources, &workload.volumes, &rules.limits),
-        exports,
-        imports,
-    }
+/// What a component is seen with.
+struct Whole<'a> {
+    workload: &'a Workload,
+    seen: &'a [Seen],
+    plan: Option<&'a LinkPlan>,
+    /// Imports that nobody provides, with whose they are.
+    unmet: HashSet<(String, String)>,
+    /// Where components may be called over HTTP.
+    callable: Vec<String>,
+    rules: &'a Rules,
 }
 
-fn from_whom(place: usize, import: &str, seen: &[Seen], plan: Option<&LinkPlan>, unmet: &HashSet<(String, String)>) -> InspectedImport {
-    let link = plan.and_then(|plan| plan.link(place, import));
-    let is_provided = prepare::provided(import);
-    let from = match (plan, link) {
-        (_, Some(_)) => Provider::Component,
-        _ if unmet.contains(&(seen[place].spec.name.clone(), import.to_owned())) => Provider::Nobody,
-        // Without a plan, what is of the host's own packages might still be linked by the manifest; hardly.
-        _ if is_provided => Provider::Host,
-        (None, None) => Provider::Undecided,
-        // A component alone has no sibling to ask.
-        (Some(_), None) if seen.len() == 1 && seen[place].spec.links.is_empty() => Provider::Nobody,
-        (Some(_), None) => Provider::Types,
-    };
-    // The host carries bridged calls for the importer alone; a sibling that is fused is the same to all.
-    let own = from == Provider::Host && carries_authority(import) || link.is_some_and(|link| link.way == Way::Bridged);
-    let component = link.map(|link| seen[link.exporter].spec.name.clone());
-    InspectedImport { name: import.to_owned(), from, component, own }
+impl Whole<'_> {
+    fn component(&self, place: usize) -> InspectedComponent {
+        let part = &self.seen[place];
+        let (spec, known) = (&part.spec, part.known.as_ref().ok());
+        let imports = known.iter().flat_map(|known| &known.outline.imports);
+        let imports: Vec<InspectedImport> = imports.map(|import| self.import(place, import)).collect();
+        let of_host = || imports.iter().filter(|import| import.from == Provider::Host).map(|import| import.name.as_str());
+        let exports = known.map(|known| known.outline.exports.clone()).unwrap_or_default();
+        InspectedComponent {
+            name: spec.name.clone(),
+            role: part.role.word().to_owned(),
+            image: spec.image.to_string(),
+            digest: part.artifact.as_ref().map(|artifact| artifact.digest.to_string()),
+            bytes: part.artifact.as_ref().map_or(0, |artifact| artifact.bytes.len() as u64),
+            wasi: known.map(wasi).unwrap_or_default(),
+            answers_http: exports.iter().find(|export| part.role == Role::Component && is_handler(export)).cloned(),
+            runs: exports.iter().find(|export| is(export, "cli", &["run"])).cloned(),
+            calls: if of_host().any(is_sending) { self.callable.clone() } else { Vec::new() },
+            denied: denied::denied(of_host(), &spec.resources, &self.rules.network),
+            granted: granted::granted(&spec.resources, &self.workload.volumes, &self.rules.limits),
+            exports,
+            imports,
+        }
+    }
+
+    fn import(&self, place: usize, import: &str) -> InspectedImport {
+        let spec = &self.seen[place].spec;
+        let link = self.plan.and_then(|plan| plan.link(place, import));
+        let from = match (self.plan, link) {
+            (_, Some(_)) => Provider::Component,
+            _ if self.unmet.contains(&(spec.name.clone(), import.to_owned())) => Provider::Nobody,
+            _ if prepare::provided(import) => Provider::Host,
+            (None, None) => Provider::Undecided,
+            // A component alone has no sibling to ask.
+            (Some(_), None) if self.seen.len() == 1 && spec.links.is_empty() => Provider::Nobody,
+            (Some(_), None) => Provider::Types,
+        };
+        // The host carries bridged calls for the importer alone; what is fused is the same for all.
+        let own = (from == Provider::Host && carries_authority(import)) || link.is_some_and(|link| link.way == Way::Bridged);
+        let component = link.map(|link| self.seen[link.exporter].spec.name.clone());
+        InspectedImport { name: import.to_owned(), from, component, own }
+    }
 }
 
 /// Versions of WASI that it speaks.

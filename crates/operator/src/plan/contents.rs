@@ -25,6 +25,9 @@ pub(super) const ARTIFACT: &str = "artifact://";
 /// Reason of a spec that refers to what isn't there.
 const REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
 
+/// Reason of a spec that can't be run as it stands.
+pub(super) const INVALID_SPEC: &str = "InvalidSpec";
+
 /// What a workload was resolved to.
 #[derive(Debug)]
 pub struct Content {
@@ -98,7 +101,7 @@ fn resolve(objects: &Objects, meta: &ObjectMeta, spec: &WorkloadSpec) -> Result<
     let lookup = Lookup(objects);
     validate::workload(meta, spec, &lookup).map(Arc::new).map_err(|invalid| {
         let missing = references(objects, &meta.namespace, spec).iter().any(|r| !r.is_there(objects, &meta.namespace));
-        Refusal { reason: if missing { REFERENCE_NOT_FOUND } else { "InvalidSpec" }, message: invalid.to_string() }
+        Refusal { reason: if missing { REFERENCE_NOT_FOUND } else { INVALID_SPEC }, message: invalid.to_string() }
     })
 }
 
@@ -141,7 +144,7 @@ fn own_mark(snapshot: &Snapshot, meta: &ObjectMeta, spec: &WorkloadSpec) -> Stri
 
 /// One reference of a spec.
 #[derive(Clone, Copy)]
-enum Reference<'a> {
+pub(super) enum Reference<'a> {
     ConfigMap(&'a str),
     Secret(&'a str),
     Artifact(&'a str),
@@ -162,7 +165,7 @@ impl Reference<'_> {
         }
     }
 
-    fn is_there(&self, objects: &Objects, namespace: &str) -> bool {
+    pub(super) fn is_there(&self, objects: &Objects, namespace: &str) -> bool {
         match self {
             Reference::ConfigMap(name) => objects.config_maps.get(namespace, name).is_some(),
             Reference::Secret(name) => objects.secrets.get(namespace, name).is_some(),
@@ -188,7 +191,7 @@ impl Reference<'_> {
     }
 }
 
-fn references<'a>(objects: &'a Objects, namespace: &str, spec: &'a WorkloadSpec) -> Vec<Reference<'a>> {
+pub(super) fn references<'a>(objects: &'a Objects, namespace: &str, spec: &'a WorkloadSpec) -> Vec<Reference<'a>> {
     let mut found = Vec::new();
     for component in &spec.components {
         image(objects, namespace, (&component.image, component.image_pull_secret.as_ref()), &mut found);
@@ -234,7 +237,7 @@ fn layer<'a>(layer: Option<&'a ConfigLayer>, found: &mut Vec<Reference<'a>>) {
 }
 
 /// Looks references up in the snapshot.
-struct Lookup<'a>(&'a Objects);
+pub(super) struct Lookup<'a>(pub(super) &'a Objects);
 
 impl validate::Lookup for Lookup<'_> {
     fn config_map(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, String>> {
