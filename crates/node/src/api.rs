@@ -10,6 +10,7 @@
 //! | `POST /v1/apply` | body [`Apply`], answer [`Applied`] |
 //! | `GET /v1/resources/{plural}?namespace&name&watch` | [`List`], or lines of [`WatchEvent`] |
 //! | `DELETE /v1/resources/{plural}/{namespace}/{name}` | `{}` |
+//! | `GET /v1/inspect/{plural}/{namespace}/{name}` | [`Inspection`](crate::inspect::Inspection) |
 //! | `POST /v1/values/{plural}/{namespace}/{name}` | body [`EditValues`], answer [`Change`] |
 //! | `GET /v1/values/{plural}/{namespace}/{name}/{key}` | [`Revealed`] |
 //! | `GET /v1/logs/{namespace}/{name}?follow&tail` | lines of [`LogLine`](berth_host::logs::LogLine) |

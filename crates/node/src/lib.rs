@@ -14,6 +14,7 @@ mod bounds;
 pub mod caches;
 pub mod data;
 pub mod events;
+pub mod inspect;
 pub mod intake;
 pub mod lifecycle;
 pub mod notice;

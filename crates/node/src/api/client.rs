@@ -23,6 +23,7 @@ use super::escape::encode;
 use super::process::Process;
 use super::types::{Applied, Apply, Change, EditValues, List, Progress, ResourceRef, Revealed, Top, Version, WatchEvent};
 use crate::data::{DataError, check_is_folder, socket_path};
+use crate::inspect::Inspection;
 
 /// Time to connect, for the head of an answer, and between its parts unless it has no end. The server is on this machine and guests can't
 /// starve it (D6): one that is silent for so long is stopped.
@@ -149,6 +150,13 @@ impl Client {
         let list: List = self.call(Method::GET, &resources(kind, Some(namespace), Some(name), false), Vec::new()).await?;
         let none = || ApiError::new(Code::NotFound, format!("there is no {kind} {name} in namespace {namespace}"));
         list.items.into_iter().next().ok_or_else(|| none().into())
+    }
+
+    /// What the workload of a deployment, a replica set or a workload comes to; [`ClientError::is_not_found`] when there is no such object.
+    pub async fn inspect(&self, kind: Kind, namespace: &str, name: &str) -> Result<Inspection, ClientError> {
+        let path = format!("/v1/inspect/{}/{}/{}", kind.plural(), encode(namespace), encode(name));
+        // An image that left the cache is pulled first.
+        self.write(Method::GET, &path, Vec::new()).await
     }
 
     /// Every object there is, and then each change.

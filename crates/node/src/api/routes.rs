@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,7 @@ use super::stream::{Following, Logging, Selection, Watching, is_of, lines};
 use super::types::{Applied, Apply, Change, EditValues, Figures, List, Outcome, Progress, ResourceRef, Top, Version};
 use super::values;
 use crate::events::EventRing;
+use crate::inspect;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::server::{Body, Handler, respond, streamed, whole};
 
@@ -47,6 +48,8 @@ pub(crate) struct Api {
     pub(crate) about: About,
     /// Room for answers without an end.
     pub(crate) streams: Arc<Semaphore>,
+    /// One inspection at a time: each reads all components of a workload.
+    pub(crate) inspecting: Mutex<()>,
     /// Applies under way; they outlive their connections.
     pub(crate) applies: TaskTracker,
     /// Ends every stream.
@@ -80,6 +83,7 @@ impl Api {
             (&Method::POST, ["v1", "apply"]) => self.apply(request.into_body()).await,
             (&Method::GET, ["v1", "resources", plural]) => self.resources(kind(plural)?, &query).await,
             (&Method::DELETE, ["v1", "resources", plural, namespace, name]) => self.delete(kind(plural)?, namespace, name).await,
+            (&Method::GET, ["v1", "inspect", plural, namespace, name]) => self.inspect(kind(plural)?, namespace, name).await,
             (&Method::POST, ["v1", "values", plural, namespace, name]) => {
                 let key = values::key(kind(plural)?, namespace, name)?;
                 self.edit(key, request.into_body()).await
@@ -179,6 +183,15 @@ impl Api {
             return Err(missing(kind, namespace, name));
         }
         Ok(json(&serde_json::json!({})))
+    }
+
+    async fn inspect(&self, kind: Kind, namespace: &str, name: &str) -> Answer {
+        let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
+        let Some(resource) = self.store.get(&key).await? else { return Err(missing(kind, namespace, name)) };
+        let _turn = self.inspecting.lock().await;
+        let inspection = inspect::stored(self.store.as_ref(), &self.host, &resource).await?;
+        let inspection = inspection.ok_or_else(|| ApiError::new(Code::Invalid, format!("a {kind} has no workload to inspect")))?;
+        Ok(json(&inspection))
     }
 
     async fn logs(&self, namespace: &str, name: &str, query: &Query) -> Answer {

@@ -21,7 +21,7 @@ use berth_oci::{CacheError, PullsWatch, RegistrySettings, RegistrySettingsError,
 use berth_operator::store::{EmbeddedStore, Store, StoreError};
 use berth_operator::{Operator, OperatorConfig};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Mutex, Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -204,6 +204,7 @@ impl Local {
             lifecycle: self.lifecycle.clone(),
             about,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            inspecting: Mutex::default(),
             applies: TaskTracker::new(),
             shutdown: self.edge_shutdown.clone(),
         });
