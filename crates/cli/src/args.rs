@@ -60,6 +60,13 @@ pub(crate) enum Command {
     /// Show everything about one object: fields, conditions, what it owns, events
     #[command(after_help = "Examples:\n  berth describe deployment shop\n  berth describe host berth -n default")]
     Describe(Describe),
+    /// Show what a workload comes to: who provides what to whom, what each component may do, what is denied
+    #[command(
+        after_help = "Examples:\n  berth inspect hello.wasm\n  berth inspect ./shop                 # a folder, also where an object has that name\n  \
+                            berth inspect shop.yaml -o json\n  berth inspect shop                   # what is applied, where no such file is\n  \
+                            berth inspect deployment/shop        # what is applied in any case"
+    )]
+    Inspect(Inspect),
     /// Delete objects and what they own
     #[command(
         after_help = "Examples:\n  berth delete deployment shop\n  berth delete deployment/shop configmap/shop-settings\n  berth delete -f shop.yaml"
@@ -180,6 +187,23 @@ pub(crate) struct Describe {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) namespaced: Namespaced,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// A component, a manifest, an OCI layout folder, a folder with one of these, or an image in a registry, as `berth up` takes them, read
+    /// without a running berth; else the name of a deployment, a replica set or a workload of the running one, also KIND/NAME, or KIND
+    /// NAME. A path that is there goes before a name; `./` makes it a path, KIND/NAME an object. Exits with 1 if the workload can't run
+    #[arg(value_name = "PATH|NAME")]
+    pub(crate) subject: String,
+    /// Name, where a kind stands before it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) namespaced: Namespaced,
+    /// Output: text, or an object whose `workloads` are all that was inspected
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: values::ValuesFormat,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod delete;
 mod describe;
 mod events;
 mod get;
+mod inspect;
 mod logs;
 mod stop;
 mod top;
@@ -20,7 +21,7 @@ use berth_node::telemetry;
 
 use crate::args::values::Secret;
 use crate::args::{Cli, Command, TextOrJson};
-use crate::config::{self, Common};
+use crate::config::{self, Common, UpFlags};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
@@ -49,8 +50,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     if let Command::Completions(args) = &cli.command {
         return completions(args.shell);
     }
+    let no_flags = UpFlags::default();
     let up = match &cli.command {
         Command::Up(up) => Some(&up.flags),
+        // What `up` would take from environment and file.
+        Command::Inspect(_) => Some(&no_flags),
         _ => None,
     };
     let config = config::load(&cli.global, up)?;
@@ -64,12 +68,14 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     }
     match (cli.command, config.up) {
         (Command::Up(args), Some(up)) => up::run(&args, up, &config.common, &mut out),
-        (command, _) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| Failure::new(Exit::Failure, format!("can't start: {error}")))?;
-            runtime.block_on(ask(command, &config.common, &mut out))
-        }
+        (Command::Inspect(args), Some(up)) => runtime()?.block_on(inspect::run(&args, up, &config.common, &mut out)),
+        (command, _) => runtime()?.block_on(ask(command, &config.common, &mut out)),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Failure, format!("can't start: {error}")))
 }
 
 /// The commands that talk to a running berth.
@@ -88,7 +94,9 @@ async fn ask(command: Command, common: &Common, out: &mut Output) -> Result<Exit
         Command::Drain(args) => stop::drain(args.output, &client, out).await,
         Command::Stop(args) => stop::stop(args.output, &client, out).await,
         Command::Version(args) => version::run(args.output, &client, out).await,
-        Command::Up(_) | Command::Completions(_) | Command::Cache { .. } => unreachable!("these don't talk to a running berth"),
+        Command::Up(_) | Command::Inspect(_) | Command::Completions(_) | Command::Cache { .. } => {
+            unreachable!("these don't talk to a running berth")
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod age;
 mod columns;
 mod describe;
+mod inspection;
 mod table;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub(crate) use age::{age, duration, size};
 pub(crate) use columns::{columns, object_name, ready, status};
 pub(crate) use describe::describe;
+pub(crate) use inspection::inspection;
 pub(crate) use table::Table;
 
 /// A color with a meaning.
