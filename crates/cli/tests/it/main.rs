@@ -6,6 +6,7 @@ mod bounds;
 mod cache;
 mod errors;
 mod help;
+mod inspect;
 mod killed;
 mod life;
 mod metrics;

@@ -1,0 +1,165 @@
+//! `berth inspect`: of files without a running berth, and of what is applied.
+
+use berth_testkit::guests::path;
+
+use crate::process::Home;
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in:\n{text}"))
+}
+
+/// A front that calls others, with what `more` adds to the components.
+fn linked(more: &str) -> String {
+    let image = |guest: &str| path(guest).display().to_string();
+    format!(
+        "apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: WorkloadDeployment
+metadata: {{name: shop}}
+spec:
+  template:
+    spec:
+      hostInterfaces:
+      - {{namespace: wasi, package: http, interfaces: [incoming-handler], config: {{host: shop.test}}}}
+      components:
+      - {{name: back, image: \"file://{0}\"}}
+      - name: front
+        image: file://{1}
+        localResources:
+          environment: {{config: {{LEVEL: never-shown-level}}, secretFrom: [{{name: db}}]}}
+          allowedHosts: [https://api.example.com]
+          limits: {{memory: 64Mi}}
+      - {{name: middle, image: \"file://{2}\"}}
+{more}",
+        image("link-back"),
+        image("link-front"),
+        image("link-middle"),
+    )
+}
+
+const SECRET: &str = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {PASSWORD: never-shown-password}\n";
+
+#[test]
+fn a_component_is_inspected_without_a_running_berth() {
+    let home = Home::new();
+    home.write("hello.wasm", std::fs::read(path("p2")).unwrap());
+    let text = home.run(&["inspect", "hello.wasm"]).ok();
+    for part in [
+        "Name:        hello\n",
+        "Domains:     all that no other workload claims\n",
+        "Entry:       hello\n",
+        "Kind:      WASI 0.2, answers HTTP",
+        "wasi:http/incoming-handler@0.2",
+        "the host, its own",
+        "Denied:",
+        "outgoing HTTP",
+        "allow by allowedHosts: [\"https://HOST\"]",
+        "memory 256Mi",
+    ] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(!text.contains("Problems") && !text.contains('\x1b'), "{text}");
+    assert!(home.run(&["--color", "always", "inspect", "hello.wasm"]).ok().contains("\x1b[1mComponent hello\x1b[0m"));
+    assert!(!home.path(".local").exists(), "nothing is kept");
+}
+
+/// L61: also with every log turned on.
+#[test]
+fn l61_a_manifest_is_inspected_with_who_provides_what_to_whom() {
+    let home = Home::new();
+    home.write("shop.yaml", format!("{}{SECRET}", linked("")));
+    let said = home.run(&["inspect", "shop.yaml", "-o", "json", "-vvv"]);
+    let value = json(&said.ok());
+    let shop = &value["workloads"][0];
+    assert_eq!((shop["kind"].as_str(), shop["name"].as_str()), (Some("WorkloadDeployment"), Some("shop")));
+    assert_eq!((&shop["http"]["entry"], &shop["problems"]), (&"front".into(), &serde_json::json!([])));
+    let links = shop["links"].as_array().unwrap();
+    assert!(links.len() >= 2 && links.iter().all(|link| link["way"] == "fused" && link["exporter"] != "front"), "{links:?}");
+    assert!(shop["units"].as_array().unwrap().iter().any(|unit| unit["root"] == "front" && unit["with"].as_array().unwrap().len() == 2));
+    let front = &shop["components"][1];
+    assert_eq!(front["granted"]["environment"], serde_json::json!([{"name": "LEVEL"}, {"name": "PASSWORD", "from": "Secret db"}]));
+    assert_eq!(front["granted"]["allowedHosts"], serde_json::json!(["https://api.example.com"]));
+    assert_eq!(front["granted"]["limits"]["memoryBytes"], 64 << 20);
+    let denied =
+        |component: &serde_json::Value| component["denied"].as_array().unwrap().iter().any(|denied| denied["what"] == "outgoing HTTP");
+    assert!(denied(&shop["components"][0]) && !denied(front), "each has grants of its own");
+
+    let yaml = home.run(&["inspect", "shop.yaml", "-o", "yaml"]).ok();
+    assert!(yaml.starts_with("workloads:\n"), "{yaml}");
+    let text = home.run(&["inspect", "shop.yaml"]).ok();
+    for part in ["Links:\n  IMPORTER", "Run as one:\n  front with back, middle\n", "LEVEL, PASSWORD (Secret db)", "component back"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!([text, yaml, value.to_string()].iter().all(|told| !told.contains("never-shown")));
+}
+
+#[test]
+fn what_keeps_a_workload_from_running_is_told_with_its_place_and_fails() {
+    let home = Home::new();
+    let twice = format!("      - {{name: back-two, image: \"file://{}\"}}\n", path("link-back").display());
+    home.write("twice.yaml", linked(&twice));
+    let said = home.run(&["inspect", "twice.yaml"]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    for part in [
+        "AmbiguousImport: ",
+        "component `front` imports",
+        "`back` and `back-two`",
+        "links: [{import:",
+        "Not found:   Secret db",
+        "not decided",
+    ] {
+        assert!(said.out.contains(part), "{part} is missing in:\n{}", said.out);
+    }
+
+    home.write("no.wasm", b"(component)");
+    let said = home.run(&["inspect", "no.wasm", "-o", "json"]);
+    let problem = &json(&said.out)["workloads"][0]["problems"][0];
+    assert_eq!((said.code, problem["reason"].as_str()), (1, Some("InvalidComponent")), "{problem}");
+
+    home.write("lonely.wasm", std::fs::read(path("p2-missing-import")).unwrap());
+    let said = home.run(&["inspect", "./lonely.wasm"]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert!(said.out.contains("MissingImport: ") && said.out.contains("acme:widgets/store@1.2.0"), "{}", said.out);
+    let nobody = said.out.lines().find(|line| line.trim_start().starts_with("acme:widgets/store")).unwrap();
+    assert!(nobody.ends_with("nobody"), "{nobody}");
+}
+
+#[test]
+fn settings_of_the_environment_count_as_for_a_start() {
+    let home = Home::new();
+    let hello = path("p3-hello");
+    home.run(&["inspect", hello.to_str().unwrap()]).ok();
+    let output = home.command(&["inspect", hello.to_str().unwrap()]).env("BERTH_NO_WASI_P3", "true").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("WasiP3Disabled"), "{text}");
+}
+
+#[test]
+fn an_object_of_the_running_berth_is_inspected_by_its_name() {
+    let home = Home::new();
+    home.write("shop.yaml", format!("{}{SECRET}", linked("")));
+    let err = home.run(&["inspect", "shop"]).failed(4);
+    assert!(err.contains("there is no file `shop` here, and no berth is running"), "{err}");
+    let mut up = home.up(&["-f", "shop.yaml"]);
+    up.wait_for("curl ");
+    let text = home.run(&["inspect", "shop"]).ok();
+    for part in ["Kind:        WorkloadDeployment\n", "Entry:       front\n", "front with back, middle", "PASSWORD (Secret db)"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    let workload = home.run(&["get", "ww", "-o", "name"]).ok();
+    let of_workload = home.run(&["inspect", workload.trim(), "-o", "json"]).ok();
+    assert_eq!(json(&of_workload)["workloads"][0]["http"]["entry"], "front");
+    assert!(!text.contains("never-shown") && !of_workload.contains("never-shown"));
+
+    // A path goes before a name, unless the kind is said.
+    home.write("shop/hello.wasm", std::fs::read(path("p2")).unwrap());
+    assert!(home.run(&["inspect", "shop"]).ok().contains("Name:        hello\n"));
+    assert_eq!(home.run(&["inspect", "wd/shop"]).ok(), text);
+    assert!(home.run(&["inspect", "ww", "shop"]).failed(3).contains("there is no Workload shop"));
+    assert!(home.run(&["inspect", "nothing"]).failed(3).contains("nor a deployment, replica set or workload nothing"));
+    assert!(home.run(&["inspect", "secret/db"]).failed(2).contains("no workload to inspect"));
+
+    home.run(&["secret", "delete", "db"]).ok();
+    let said = home.run(&["inspect", "wd/shop"]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert!(said.out.contains("ReferenceNotFound: Secret db doesn't exist"), "{}", said.out);
+}
