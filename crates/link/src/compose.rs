@@ -5,6 +5,7 @@
 //! open becomes an import of the whole, of which shared ones of several members merge, also at different compatible versions. The root's
 //! exports are the whole's.
 
+mod identity;
 mod rewrite;
 mod spans;
 
@@ -16,6 +17,7 @@ use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
 use wasmparser::{Parser, ValidPayload, Validator, WasmFeatures};
 
 use crate::plan::{Link, LinkPlan, Unit, Way};
+pub use identity::{FORMAT, identity};
 use rewrite::Rewritten;
 
 /// Most bytes of a composed component, and of its members together.

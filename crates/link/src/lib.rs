@@ -16,7 +16,7 @@ mod wit;
 mod world;
 
 pub use authority::{carries_authority, renamed};
-pub use compose::{ComposeError, Composed, MAX_COMPOSED_BYTES, compose};
+pub use compose::{ComposeError, Composed, FORMAT, MAX_COMPOSED_BYTES, compose, identity};
 pub use error::{LinkError, Mismatch, Missing, Near, Uncopied};
 pub use explain::{Explained, ExplainedLink, ExplainedUnit, HostImport};
 pub use plan::{Link, LinkPlan, MAX_MEMBERS, Part, Role, Unit, Way, plan};

@@ -19,6 +19,8 @@ mod units;
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::check;
 use crate::error::LinkError;
 use crate::world::World;
@@ -48,7 +50,7 @@ pub struct Part<'a> {
 }
 
 /// How a workload's components are linked. Parts are known by their places in what was handed to [`plan`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkPlan {
     /// What is compiled and instantiated as one, by root.
     pub units: Vec<Unit>,
@@ -59,7 +61,7 @@ pub struct LinkPlan {
 }
 
 /// A root and what it is fused with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// The part whose exports are the unit's.
     pub root: usize,
@@ -68,7 +70,7 @@ pub struct Unit {
 }
 
 /// An import that a sibling satisfies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The part that imports.
     pub importer: usize,
@@ -83,7 +85,7 @@ pub struct Link {
 }
 
 /// How calls get from one component to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Way {
     /// The two are composed into one component: a call is a compiled adapter, in one store.
     Fused,

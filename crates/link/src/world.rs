@@ -27,6 +27,13 @@ impl World {
         read::world(bytes)
     }
 
+    /// How much there is of it: types, resources, and names outside and within interfaces.
+    pub fn size(&self) -> usize {
+        let inner = |item: &Item| if let Item::Interface(items) = item { items.names().count() } else { 0 };
+        let names = |items: &Named<Item>| items.iter().map(|(_, item)| 1 + inner(item)).sum::<usize>();
+        self.types.len() + self.resources.len() + names(&self.imports) + names(&self.exports)
+    }
+
     /// Names of imports, in the component's order: `wasi:http/types@0.2.3`, or a function's own name.
     pub fn imports(&self) -> impl Iterator<Item = &str> {
         self.imports.names()

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod compose;
+mod identity;
 mod plan;
 mod property;
 mod read;
