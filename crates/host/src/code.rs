@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FOLDER/key           32 random bytes, 0600, made at the first start
-//! FOLDER/entries/HEX   compiled components, each named for what it was made of and for
+//! FOLDER/entries/HEX   compiled components, each named for what it was made of and for; and plans of links, named for what they are of
 //! ```
 //! Machine code runs with all the rights of the host, so an entry is used only if it carries the authentication code that this
 //! folder's key gives it. Its name stands for the component's digest, the engine's version and settings and the features of the
@@ -16,11 +16,13 @@ mod load;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::Read as _;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
+use berth_link::LinkPlan;
 use berth_model::digest::Digest;
 use berth_oci::{CacheError, Folder, Prune, Verified, touch};
 use tracing::warn;
@@ -56,8 +58,10 @@ impl CodeSettings {
 pub struct CodeEntry {
     /// The file's name.
     pub name: String,
-    /// The component it was made from; none where the entry isn't authentic, or can't be read.
+    /// The digest of the component it was made from, or what stands for those that one was composed of; none where the entry isn't authentic, or can't be read.
     pub component: Option<Digest>,
+    /// Whether it is no code but a plan of links, of which `component` is what stands for all that it was made of.
+    pub is_plan: bool,
     /// Its size.
     pub bytes: u64,
     /// When it was written or last used.
@@ -88,10 +92,17 @@ pub struct CodeCache {
     key: RwLock<Arc<Key>>,
 }
 
+/// What is kept beside the code of a component.
+pub(crate) struct Told {
+    pub(crate) inspection: Inspection,
+    /// Of a composed one: where the binaries of its members lie in it, by their seats.
+    pub(crate) spans: Vec<(Range<u64>, usize)>,
+}
+
 /// What looking for an entry gave.
 pub(crate) enum Found {
     /// Code that runs on the engine, and what its component is.
-    Code(Component, Inspection),
+    Code(Component, Told),
     /// There is none.
     Nothing,
     /// There was one that this host's key didn't make, or that is damaged; it is gone.
@@ -120,7 +131,7 @@ impl CodeCache {
     pub(crate) fn load(&self, component: &Digest, engine: &Engine) -> Result<Found, CacheError> {
         let name = name(component, engine);
         let Some(file) = self.entries.open_file(&name)? else { return Ok(Found::Nothing) };
-        let Some(meta) = self.authentic(&name, &file)?.filter(|meta| meta.component == *component) else {
+        let Some(meta) = self.authentic(&name, &file)?.filter(|meta| meta.component == *component && meta.plan.is_none()) else {
             warn!(%component, entry = name, "an entry in the cache of compiled code isn't authentic: it is removed, and made anew");
             self.entries.discard(&name);
             return Ok(Found::Foreign);
@@ -128,7 +139,7 @@ impl CodeCache {
         match load::authenticated(engine, &file, &self.entries.path_of(&name)) {
             Ok(code) => {
                 touch(&file);
-                Ok(Found::Code(code, meta.inspection()))
+                Ok(Found::Code(code, meta.told()))
             }
             // Want of memory or of open files says nothing of the entry.
             Err(error) => match refused(&error) {
@@ -163,16 +174,45 @@ impl CodeCache {
     }
 
     /// Keeps the code of a component. Whether there was room.
-    pub(crate) fn store(&self, component: &Digest, engine: &Engine, code: Vec<u8>, inspection: &Inspection) -> Result<bool, CacheError> {
-        let name = name(component, engine);
-        let sealed = entry::seal(code, &Meta::new(component.clone(), inspection), &name, &*self.current_key()?);
+    pub(crate) fn store(
+        &self,
+        component: &Digest,
+        engine: &Engine,
+        code: Vec<u8>,
+        inspection: &Inspection,
+        spans: &[(Range<u64>, usize)],
+    ) -> Result<bool, CacheError> {
+        self.put(&name(component, engine), code, &Meta::new(component.clone(), inspection, spans))
+    }
+
+    /// The plan that `key` stands for, if it is here and authentic; and whether there was one that isn't, which is gone.
+    pub(crate) fn load_plan(&self, key: &Digest) -> Result<(Option<LinkPlan>, bool), CacheError> {
+        let name = plan_name(key);
+        let Some(file) = self.entries.open_file(&name)? else { return Ok((None, false)) };
+        let meta = self.authentic(&name, &file)?.filter(|meta| meta.component == *key);
+        let Some(plan) = meta.and_then(|meta| meta.plan) else {
+            warn!(entry = name, "a plan in the cache of compiled code isn't authentic: it is removed, and made anew");
+            self.entries.discard(&name);
+            return Ok((None, true));
+        };
+        touch(&file);
+        Ok((Some(plan), false))
+    }
+
+    /// Keeps the plan that `key` stands for. Whether there was room.
+    pub(crate) fn store_plan(&self, key: &Digest, plan: LinkPlan) -> Result<bool, CacheError> {
+        self.put(&plan_name(key), Vec::new(), &Meta::of_plan(key.clone(), plan))
+    }
+
+    fn put(&self, name: &str, code: Vec<u8>, meta: &Meta) -> Result<bool, CacheError> {
+        let sealed = entry::seal(code, meta, name, &*self.current_key()?);
         let bytes = sealed.len() as u64;
         let Some(room) = self.settings.max_bytes.checked_sub(bytes) else { return Ok(false) };
         // What is just being read or written by others isn't removed, and leaves less room than there should be.
         if self.shrink(room)?.0 > room {
             return Ok(false);
         }
-        self.entries.write(&name, &sealed)?;
+        self.entries.write(name, &sealed)?;
         // Others may have written at the same time.
         self.shrink(self.settings.max_bytes)?;
         Ok(true)
@@ -199,12 +239,14 @@ impl CodeCache {
         let mut entries = Vec::new();
         for listed in self.entries.list()?.into_iter().filter(|file| !file.part) {
             // None: it was removed meanwhile.
-            let component = match self.look_at(&listed.name) {
+            let meta = match self.look_at(&listed.name) {
                 Ok(None) => continue,
-                Ok(Some(meta)) => meta.map(|meta| meta.component),
+                Ok(Some(meta)) => meta,
                 Err(_unreadable) => None,
             };
-            entries.push(CodeEntry { name: listed.name, component, bytes: listed.bytes, last_used: listed.used });
+            let is_plan = meta.as_ref().is_some_and(|meta| meta.plan.is_some());
+            let component = meta.map(|meta| meta.component);
+            entries.push(CodeEntry { name: listed.name, component, is_plan, bytes: listed.bytes, last_used: listed.used });
         }
         entries.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.name.cmp(&b.name)));
         Ok(entries)
@@ -297,6 +339,13 @@ fn name(component: &Digest, engine: &Engine) -> String {
     engine.precompile_compatibility_hash().hash(&mut made_by);
     made_by.0.extend_from_slice(component.hex().as_bytes());
     Digest::of(&made_by.0).hex().to_owned()
+}
+
+/// What the entry of a plan is called. No engine has a part in it.
+fn plan_name(key: &Digest) -> String {
+    let text = format!("plan of links, {}, {}", env!("CARGO_PKG_VERSION"), key.hex());
+    let made_by = [entry::FORMAT, text.as_bytes()].concat();
+    Digest::of(&made_by).hex().to_owned()
 }
 
 /// Takes all that is hashed as it is, so that the name is a cryptographic hash of it.

@@ -6,14 +6,16 @@
 //! once.
 
 mod ahead;
+mod recipe;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use berth_link::ComposeError;
 use berth_model::digest::Digest;
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,16 +24,21 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 use wasmtime::Engine;
 
-use crate::code::{CodeCache, Found};
+use crate::code::{CodeCache, Found, Told};
 use crate::engine::{Coming, Engines, Flavor};
 use crate::intake::{self, Inspection, NotAComponent};
 use crate::metrics::HostMetrics;
+
+use recipe::Made;
+pub(crate) use recipe::{Recipe, Unit};
 
 /// A component, compiled for the engine that it needs.
 pub(crate) struct Compiled {
     pub(crate) component: wasmtime::component::Component,
     pub(crate) inspection: Inspection,
     pub(crate) flavor: Flavor,
+    /// Of a composed one: where the binaries of its members lie in it, by their seats.
+    pub(crate) spans: Vec<(Range<u64>, usize)>,
     /// How long it took.
     pub(crate) took: Duration,
     /// Whether the code came from disk, and nothing was compiled.
@@ -53,6 +60,8 @@ pub(crate) enum CompileError {
     TableTooLarge { elements: u64, largest: u32 },
     #[error("the host is compiling as many components as it may, and {0} more wait for it (compile-queue)")]
     QueueFull(usize),
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
     #[error("{0}")]
     Failed(String),
 }
@@ -125,7 +134,7 @@ struct Job {
     digest: Digest,
     code: Option<Arc<CodeCache>>,
     metrics: Arc<HostMetrics>,
-    bytes: Bytes,
+    recipe: Recipe,
     p2: Engine,
     p3: Option<Arc<Coming>>,
     provides: Provides,
@@ -135,7 +144,7 @@ struct Job {
 /// A component, as it is asked for.
 struct Asked<'a> {
     digest: &'a Digest,
-    bytes: Bytes,
+    recipe: Recipe,
     engines: (Engine, Option<Arc<Coming>>),
     provides: Provides,
     /// For nobody yet.
@@ -168,17 +177,17 @@ impl Compiler {
         CompileLoad { bounds: *bounds, running, waiting: waiting.load(Ordering::Relaxed), refused: metrics.compiles_refused.get() }
     }
 
-    /// The compiled form of `bytes`, and whether a workload had asked for it before. What asks for more than the host provides isn't
+    /// The compiled form of what `recipe` makes, which `digest` stands for, and whether a workload had asked for it before. What asks for more than the host provides isn't
     /// compiled. Who asks for what is being compiled waits for that, and holds no bytes meanwhile. Dropping the future leaves the compile
     /// as it is.
     pub(crate) async fn compile(
         &self,
         digest: &Digest,
-        bytes: Bytes,
+        recipe: impl Into<Recipe>,
         engines: &Engines,
         provides: Provides,
     ) -> Result<(Arc<Compiled>, bool), CompileError> {
-        let asked = Asked { digest, bytes, engines: engines.handles(), provides, ahead: false };
+        let asked = Asked { digest, recipe: recipe.into(), engines: engines.handles(), provides, ahead: false };
         let (compiling, known) = self.pool.ask(&self.tasks, asked);
         compiling.await.map(|compiled| (compiled, known))
     }
@@ -186,6 +195,12 @@ impl Compiler {
     /// Runs work on a component's bytes where it holds up nobody, within the bound on loads.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, CompileError> {
         on_pool(&self.pool.loads, (), |()| work()).await
+    }
+
+    /// Runs work for which nobody waits, within the bound on loads; [`Compiler::settled`] does.
+    pub(crate) fn aside(&self, work: impl FnOnce() + Send + 'static) {
+        let loads = self.pool.loads.clone();
+        drop(self.tasks.spawn(async move { on_pool(&loads, (), |()| work()).await }));
     }
 
     /// Waits until nothing is being compiled or kept, for `most` at most.
@@ -199,7 +214,7 @@ impl Compiler {
 impl Pool {
     /// What is known or being compiled of a component; else its compile begins. And whether a workload had asked for it before.
     fn ask(self: &Arc<Pool>, tasks: &TaskTracker, component: Asked<'_>) -> (Compiling, bool) {
-        let Asked { digest, bytes, engines: (p2, p3), provides, ahead } = component;
+        let Asked { digest, recipe, engines: (p2, p3), provides, ahead } = component;
         let ask = |asked: &AtomicBool| if ahead { asked.load(Ordering::Relaxed) } else { asked.swap(true, Ordering::Relaxed) };
         let known = self.known.lock().expect("no panic while held");
         if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
@@ -212,7 +227,7 @@ impl Pool {
         }
         let asked = Arc::new(AtomicBool::new(!ahead));
         let (code, metrics) = (self.code.clone(), self.metrics.clone());
-        let compiling = self.start(tasks, Job { digest: digest.clone(), code, metrics, bytes, p2, p3, provides, asked: asked.clone() });
+        let compiling = self.start(tasks, Job { digest: digest.clone(), code, metrics, recipe, p2, p3, provides, asked: asked.clone() });
         running.insert(digest.clone(), (compiling.clone(), asked));
         (compiling, false)
     }
@@ -334,24 +349,23 @@ impl Job {
         let (start, cache) = (Instant::now(), self.code.as_ref()?);
         // What is compiled for the first engine waits for no other.
         let found = self.look_for(cache, &self.p2).map(|found| (found, Flavor::P2)).or_else(|| {
-            let uses_p3 = intake::outline(&self.bytes).is_ok_and(|found| found.uses_p3());
-            let p3 = self.p3.as_ref().filter(|_| uses_p3)?.set()?;
+            let p3 = self.p3.as_ref().filter(|_| self.recipe.uses_p3())?.set()?;
             Some((self.look_for(cache, &p3.engine)?, Flavor::P3))
         });
-        let Some(((component, inspection), flavor)) = found else {
+        let Some(((component, Told { inspection, spans }), flavor)) = found else {
             self.metrics.code.misses.inc();
             return None;
         };
         self.metrics.code.hits.inc();
         let (took, asked) = (start.elapsed(), self.asked.clone());
         let checked = self.check(&inspection);
-        Some(checked.map(|()| Compiled { component, inspection, flavor, took, from_disk: true, asked }))
+        Some(checked.map(|()| Compiled { component, inspection, flavor, spans, took, from_disk: true, asked }))
     }
 
     /// The component's code for this engine, if the cache has it.
-    fn look_for(&self, cache: &CodeCache, engine: &Engine) -> Option<(wasmtime::component::Component, Inspection)> {
+    fn look_for(&self, cache: &CodeCache, engine: &Engine) -> Option<(wasmtime::component::Component, Told)> {
         match cache.load(&self.digest, engine) {
-            Ok(Found::Code(component, inspection)) => return Some((component, inspection)),
+            Ok(Found::Code(component, told)) => return Some((component, told)),
             Ok(Found::Nothing) => {}
             Ok(Found::Foreign) => {
                 self.metrics.code.foreign.inc();
@@ -363,21 +377,26 @@ impl Job {
 
     fn compile(self) -> Result<Compiled, CompileError> {
         // The engine validates what it compiles; what is wrong is looked for only when it refuses.
-        self.translate().map_err(|error| intake::inspect(&self.bytes).map_or_else(CompileError::from, |_valid| error))
+        let start = Instant::now();
+        let made = self.recipe.make()?;
+        if matches!(self.recipe, Recipe::Composed(_)) {
+            self.metrics.code.composed.inc();
+        }
+        self.translate(&made, start).map_err(|error| intake::inspect(&made.bytes).map_or_else(CompileError::from, |_valid| error))
     }
 
-    fn translate(&self) -> Result<Compiled, CompileError> {
-        let start = Instant::now();
-        let inspection = intake::outline(&self.bytes)?;
+    fn translate(&self, made: &Made, start: Instant) -> Result<Compiled, CompileError> {
+        let inspection = intake::outline(&made.bytes)?;
         let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
         let Some(engine) = self.engine(flavor) else {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
             return Err(CompileError::P3Off(import.unwrap_or_default()));
         };
         self.check(&inspection)?;
-        let component = wasmtime::component::Component::from_binary(engine, &self.bytes);
+        let component = wasmtime::component::Component::from_binary(engine, &made.bytes);
         let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
-        Ok(Compiled { component, inspection, flavor, took: start.elapsed(), from_disk: false, asked: self.asked.clone() })
+        let (spans, took) = (made.spans.clone(), start.elapsed());
+        Ok(Compiled { component, inspection, flavor, spans, took, from_disk: false, asked: self.asked.clone() })
     }
 
     /// None for 0.3 where that is off.
@@ -405,7 +424,7 @@ impl Job {
     fn keep(&self, compiled: &Compiled) {
         let (Some(cache), Some(engine)) = (&self.code, self.engine(compiled.flavor)) else { return };
         let stored = match compiled.component.serialize() {
-            Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection).unwrap_or_else(|error| {
+            Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection, &compiled.spans).unwrap_or_else(|error| {
                 warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
                 false
             }),

@@ -127,6 +127,7 @@ impl Host {
             slots: slots.clone(),
             services: Arc::new(Semaphore::new(config.services.most as usize)),
             logs: logs.clone(),
+            known: prepare::Known::default(),
         };
         let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
         let server = Server::bind(server_config(&config))?;

@@ -255,6 +255,10 @@ pub(crate) struct CodeMetrics {
     pub(crate) foreign: Counter,
     /// It was compiled and couldn't be kept.
     pub(crate) unstored: Counter,
+    /// Components that were made of several, to be compiled.
+    pub(crate) composed: Counter,
+    /// Workloads whose links were worked out from their components' types.
+    pub(crate) planned: Counter,
 }
 
 /// Figures of a host.

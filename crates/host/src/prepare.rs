@@ -1,6 +1,7 @@
 //! Prepare once (D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
 //! first request, and what is wrong is found here, named, with the way out.
 
+mod known;
 pub(crate) mod service;
 pub(crate) mod units;
 
@@ -35,6 +36,7 @@ use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::service::Program;
 use crate::status::ComponentStatus;
 
+pub(crate) use self::known::Known;
 use self::units::Fetched;
 
 /// Packages of WASI that the host provides.
@@ -53,6 +55,8 @@ pub(crate) struct Preparer {
     /// Slots for calls between components.
     pub(crate) calls: Arc<HostSlots>,
     pub(crate) logs: Arc<LogBook>,
+    /// Types and plans from before.
+    pub(crate) known: Known,
 }
 
 /// A workload that can serve.
@@ -154,6 +158,7 @@ impl PrepareError {
             CompileError::MissingImport(imports) => PrepareError::MissingImport { component, imports },
             CompileError::TableTooLarge { elements, largest } => PrepareError::TableTooLarge { component, elements, largest },
             CompileError::QueueFull(_) => PrepareError::CompileQueueFull { component, message: error.to_string() },
+            CompileError::Compose(source) => PrepareError::Compose { component, source },
             CompileError::Failed(message) => PrepareError::Compile { component, message },
         }
     }
@@ -264,19 +269,19 @@ impl Preparer {
         unit: &berth_link::Unit,
     ) -> Result<Linked, PrepareError> {
         let spec = &fetched[unit.root].spec;
-        let binary = self.binary(plan, unit, fetched).await?;
+        let binary = units::binary(plan, unit, fetched);
         // What a unit of several lacks, or one that siblings are to provide for, its plan would have said.
         let bridged = plan.links.iter().any(|link| link.way == Way::Bridged && unit.members.contains(&link.importer));
         let missing = if unit.members.len() == 1 && !bridged { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
-        let compiled = self.compiler.compile(&binary.digest, binary.bytes, &self.engines, provides).await;
+        let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides).await;
         let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };
         let linker = set.linker(unit.members.len()).map_err(link_error)?;
         let pre = linker.instantiate_pre(&compiled.component).map_err(link_error)?;
-        let runs = Arc::new(self.unit(whole, unit, fetched, binary.spans));
+        let runs = Arc::new(self.unit(whole, unit, fetched, compiled.spans.clone()));
         let entry = match inspection.http() {
             Some(export) => Some(Arc::new(Entry {
                 component: runs.root.clone(),

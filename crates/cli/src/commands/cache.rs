@@ -51,7 +51,13 @@ impl From<Entry> for Line {
 impl From<CodeEntry> for Line {
     fn from(entry: CodeEntry) -> Line {
         let digest = entry.component.map_or_else(|| "not authentic".to_owned(), |digest| digest.to_string());
-        Line { kind: "code", digest, bytes: entry.bytes, used: entry.last_used, references: Vec::new() }
+        Line {
+            kind: if entry.is_plan { "plan" } else { "code" },
+            digest,
+            bytes: entry.bytes,
+            used: entry.last_used,
+            references: Vec::new(),
+        }
     }
 }
 

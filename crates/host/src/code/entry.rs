@@ -5,14 +5,18 @@
 //! ```
 //! The code comes first, so that the file can be mapped into memory as it is.
 
+use std::ops::Range;
+
+use berth_link::LinkPlan;
 use berth_model::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::Told;
 use super::key::{Key, TAG_BYTES};
 use crate::intake::Inspection;
 
 /// What an entry ends with; changes with the layout of entries or the meaning of their meta.
-pub(super) const FORMAT: &[u8; 8] = b"berth\0c1";
+pub(super) const FORMAT: &[u8; 8] = b"berth\0c2";
 const LENGTH_BYTES: usize = 4;
 
 /// What is known of a component from having compiled it.
@@ -22,19 +26,28 @@ pub(super) struct Meta {
     imports: Vec<String>,
     exports: Vec<String>,
     largest_table: u64,
-    #[serde(default)]
     uses_async: bool,
+    /// Of a composed one: where the binaries of its members lie in it, by their seats.
+    spans: Vec<(Range<u64>, usize)>,
+    /// Instead of code: how a workload's components are linked.
+    pub(super) plan: Option<LinkPlan>,
 }
 
 impl Meta {
-    pub(super) fn new(component: Digest, inspection: &Inspection) -> Meta {
+    pub(super) fn new(component: Digest, inspection: &Inspection, spans: &[(Range<u64>, usize)]) -> Meta {
         let Inspection { imports, exports, largest_table, uses_async } = inspection.clone();
-        Meta { component, imports, exports, largest_table, uses_async }
+        Meta { component, imports, exports, largest_table, uses_async, spans: spans.to_vec(), plan: None }
     }
 
-    pub(super) fn inspection(self) -> Inspection {
-        let Meta { component: _, imports, exports, largest_table, uses_async } = self;
-        Inspection { imports, exports, largest_table, uses_async }
+    /// Of a plan that `key` stands for.
+    pub(super) fn of_plan(key: Digest, plan: LinkPlan) -> Meta {
+        let nothing = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
+        Meta { plan: Some(plan), ..Meta::new(key, &nothing, &[]) }
+    }
+
+    pub(super) fn told(self) -> Told {
+        let Meta { component: _, imports, exports, largest_table, uses_async, spans, plan: _ } = self;
+        Told { inspection: Inspection { imports, exports, largest_table, uses_async }, spans }
     }
 }
 
@@ -71,7 +84,7 @@ mod tests {
     fn meta() -> Meta {
         let inspection =
             Inspection { imports: vec!["wasi:cli/stdout@0.2.3".into()], exports: vec!["a".into()], largest_table: 7, uses_async: false };
-        Meta::new(Digest::of(b"component"), &inspection)
+        Meta::new(Digest::of(b"component"), &inspection, &[(8..90, 1)])
     }
 
     #[test]

@@ -25,8 +25,8 @@ impl Compiler {
             let image = image.clone();
             let work = async move {
                 let Ok(artifact) = source.fetch(&image, PullPolicy::IfNotPresent, None).await else { return };
-                let (digest, bytes) = (&artifact.digest, artifact.bytes);
-                let (compiling, _) = pool.ask(&tasks, Asked { digest, bytes, engines, provides, ahead: true });
+                let (digest, recipe) = (&artifact.digest, artifact.bytes.into());
+                let (compiling, _) = pool.ask(&tasks, Asked { digest, recipe, engines, provides, ahead: true });
                 let compiled = compiling.await;
                 tokio::time::sleep(KEPT).await;
                 drop(compiled);

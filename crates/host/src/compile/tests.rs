@@ -8,6 +8,7 @@ use berth_model::image::ImageRef;
 use berth_model::resource::PullPolicy;
 use berth_model::workload::PullCredentials;
 use berth_oci::{Artifact, FetchError, Prune, Source};
+use bytes::Bytes;
 
 use super::*;
 use crate::code::CodeSettings;
@@ -299,7 +300,7 @@ fn the_cache_is_listed_checked_bounded_and_emptied() {
     let engine = &engines.get(Flavor::P2).unwrap().engine;
     let inspection = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
     for number in 0..3 {
-        assert!(cache.store(&component(number).0, engine, vec![0; 1000], &inspection).unwrap());
+        assert!(cache.store(&component(number).0, engine, vec![0; 1000], &inspection, &[]).unwrap());
     }
     let entries = cache.entries().unwrap();
     assert_eq!(entries.len(), 3);

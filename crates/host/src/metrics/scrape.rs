@@ -59,6 +59,8 @@ impl HostCollector {
             ("berth_code_cache_misses", "components whose compiled code wasn't on disk", m.code.misses.get()),
             ("berth_code_cache_rejected", "entries of compiled code that weren't authentic or were damaged", m.code.foreign.get()),
             ("berth_code_cache_unstored", "components whose compiled code couldn't be kept on disk", m.code.unstored.get()),
+            ("berth_compositions", "components that were composed of several", m.code.composed.get()),
+            ("berth_link_plans", "workloads whose links were worked out anew", m.code.planned.get()),
             ("berth_reclaimed_instances", "instances with much memory that was given back on a thread for that", m.reclaimed.get()),
             ("berth_reclaimed_in_place", "instances with much memory that was given back where they ended", m.reclaimed_in_place.get()),
             ("berth_unrouted_requests", "requests for a domain that no workload serves", m.unrouted.get()),

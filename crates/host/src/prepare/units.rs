@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use berth_link::{Composed, LinkPlan, Part, Role, Unit, Way, World};
+use berth_link::{LinkPlan, Part, Role, Unit, Way, World};
 use berth_model::digest::Digest;
 use berth_model::interface::InterfaceName;
 use berth_model::workload::{self, Workload};
 use berth_oci::Artifact;
 use bytes::Bytes;
 
-use super::{PrepareError, Preparer, provided};
+use super::{PrepareError, Preparer, known, provided};
+use crate::compile::{self, Recipe};
 use crate::intake::check_header;
 
 /// A component of a workload, or its service, with its bytes.
@@ -67,10 +68,9 @@ pub(crate) fn refuse(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareE
 
 /// What is compiled for one unit.
 pub(super) struct Binary {
+    /// What stands for it: its own digest, or what it is composed of.
     pub(super) digest: Digest,
-    pub(super) bytes: Bytes,
-    /// Of a composed one: where the members lie in it, by their seats.
-    pub(super) spans: Vec<(std::ops::Range<u64>, usize)>,
+    pub(super) recipe: Recipe,
 }
 
 impl Preparer {
@@ -88,14 +88,14 @@ impl Preparer {
         {
             return Ok(Arc::new(alone()));
         }
+        let key = known::key(workload, fetched);
+        if let Some(plan) = self.known_plan(&key).await {
+            return Ok(plan);
+        }
+        self.shared.metrics.code.planned.inc();
         let mut worlds = Vec::with_capacity(fetched.len());
         for part in fetched {
-            let bytes = part.artifact.bytes.clone();
-            let read = self.compiler.run(move || check_header(&bytes).map(|()| World::read(&bytes))).await;
-            let read = read.map_err(|error| PrepareError::of_compile(error, &part.spec))?;
-            let intake = |source| PrepareError::Intake { component: part.spec.name.clone(), image: part.spec.image.to_string(), source };
-            let world = read.map_err(intake)?;
-            worlds.push(world.map_err(|source| PrepareError::Unreadable { component: part.spec.name.clone(), source })?);
+            worlds.push(self.world(part).await?);
         }
         let parts: Vec<Part<'_>> = fetched
             .iter()
@@ -104,26 +104,37 @@ impl Preparer {
             .collect();
         let plan = decide(workload, &parts)?;
         refuse(&plan, &parts)?;
-        Ok(Arc::new(plan))
+        let plan = Arc::new(plan);
+        self.remember_plan(key, &plan);
+        Ok(plan)
     }
 
-    /// What is compiled for `unit`: the component as it is, or one made of all its members.
-    pub(super) async fn binary(&self, plan: &Arc<LinkPlan>, unit: &Unit, fetched: &[Fetched]) -> Result<Binary, PrepareError> {
-        let root = &fetched[unit.root];
-        if unit.members.len() == 1 {
-            let Artifact { digest, bytes, .. } = &root.artifact;
-            return Ok(Binary { digest: digest.clone(), bytes: bytes.clone(), spans: Vec::new() });
+    /// The types of a component.
+    async fn world(&self, part: &Fetched) -> Result<Arc<World>, PrepareError> {
+        let Artifact { digest, bytes, .. } = &part.artifact;
+        if let Some(world) = self.known.world(digest) {
+            return Ok(world);
         }
-        let parts: Vec<Bytes> = fetched.iter().map(|part| part.artifact.bytes.clone()).collect();
-        let (plan, whole) = (plan.clone(), unit.clone());
-        let composed = self.compiler.run(move || {
-            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
-            let Composed { bytes, spans } = berth_link::compose(&plan, &whole, &parts)?;
-            Ok((Digest::of(&bytes), Bytes::from(bytes), spans))
-        });
-        let composed = composed.await.map_err(|error| PrepareError::of_compile(error, &root.spec))?;
-        let (digest, bytes, spans) = composed.map_err(|source| PrepareError::Compose { component: root.spec.name.clone(), source })?;
-        let seat = |part: usize| unit.members.iter().position(|member| *member == part).unwrap_or(0);
-        Ok(Binary { digest, bytes, spans: spans.into_iter().map(|(span, part)| (span, seat(part))).collect() })
+        let bytes = bytes.clone();
+        let read = self.compiler.run(move || check_header(&bytes).map(|()| World::read(&bytes))).await;
+        let read = read.map_err(|error| PrepareError::of_compile(error, &part.spec))?;
+        let intake = |source| PrepareError::Intake { component: part.spec.name.clone(), image: part.spec.image.to_string(), source };
+        let world = read.map_err(intake)?;
+        let world = world.map_err(|source| PrepareError::Unreadable { component: part.spec.name.clone(), source })?;
+        let world = Arc::new(world);
+        self.known.remember_world(digest.clone(), &world);
+        Ok(world)
     }
+}
+
+/// What is compiled for `unit`: the component as it is, or one made of all its members.
+pub(super) fn binary(plan: &Arc<LinkPlan>, unit: &Unit, fetched: &[Fetched]) -> Binary {
+    if unit.members.len() == 1 {
+        let Artifact { digest, bytes, .. } = &fetched[unit.root].artifact;
+        return Binary { digest: digest.clone(), recipe: bytes.clone().into() };
+    }
+    let digests: Vec<Digest> = fetched.iter().map(|part| part.artifact.digest.clone()).collect();
+    let parts: Vec<Bytes> = fetched.iter().map(|part| part.artifact.bytes.clone()).collect();
+    let digest = berth_link::identity(plan, unit, &digests);
+    Binary { digest, recipe: Recipe::Composed(Arc::new(compile::Unit { plan: plan.clone(), unit: unit.clone(), parts })) }
 }

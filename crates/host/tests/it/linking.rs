@@ -12,7 +12,7 @@ use http::StatusCode;
 use crate::harness::{Bench, wanted, workload};
 
 /// A component of a fixture guest, with a variable that says whose it is.
-fn component(name: &str, guest: &str) -> Component {
+pub fn component(name: &str, guest: &str) -> Component {
     Component {
         name: name.into(),
         image: ImageRef::File(berth_testkit::guests::path(guest)),
@@ -24,17 +24,17 @@ fn component(name: &str, guest: &str) -> Component {
     }
 }
 
-fn linked(name: &str, components: Vec<Component>) -> Workload {
+pub fn linked(name: &str, components: Vec<Component>) -> Workload {
     Workload { components, ..workload(name, "p2-hello", &[name]) }
 }
 
 /// A front of WASI 0.2 with what it needs.
-fn front() -> Workload {
+pub fn front() -> Workload {
     linked("two", vec![component("back", "link-back"), component("front", "link-front"), component("middle", "link-middle")])
 }
 
 /// A front of WASI 0.3 that calls a component of each version.
-fn front_p3() -> Workload {
+pub fn front_p3() -> Workload {
     linked("three", vec![component("front", "link-front-p3"), component("back", "link-back"), component("flow", "link-back-p3")])
 }
 

@@ -8,6 +8,7 @@ mod bridge;
 mod config;
 mod egress;
 mod harness;
+mod known;
 mod languages;
 mod limits;
 mod linking;

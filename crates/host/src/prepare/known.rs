@@ -1,0 +1,157 @@
+//! What is known of components and workloads from before, so that starting them again reads and plans nothing: types of components by
+//! digest, and plans of links by all that they were made of.
+//!
+//! Plans are kept beside the compiled code too, authenticated like it (L36): another process finds them there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use berth_link::{LinkPlan, Role, Way, World};
+use berth_model::digest::Digest;
+use berth_model::workload::Workload;
+use tracing::warn;
+
+use super::units::Fetched;
+use super::{PROVIDED, Preparer};
+
+/// What planning here makes of equal input, beyond [`berth_link::FORMAT`]: what is provided, what is refused. To be changed with that.
+const FORMAT: u32 = 1;
+/// Plans that are remembered.
+const MOST_PLANS: usize = 4096;
+/// Components whose types are remembered.
+const MOST_WORLDS: usize = 256;
+/// Types and names of a component whose types are remembered, at most: some megabytes. Those of larger ones are read each time.
+const MOST_TYPES: usize = 20_000;
+
+/// Remembers the values that were used last, by digest.
+struct Recent<T> {
+    most: usize,
+    uses: u64,
+    /// With when each was used last.
+    values: HashMap<Digest, (Arc<T>, u64)>,
+}
+
+impl<T> Recent<T> {
+    fn new(most: usize) -> Recent<T> {
+        Recent { most, uses: 0, values: HashMap::new() }
+    }
+
+    fn get(&mut self, key: &Digest) -> Option<Arc<T>> {
+        self.uses += 1;
+        let (value, used) = self.values.get_mut(key)?;
+        *used = self.uses;
+        Some(value.clone())
+    }
+
+    fn put(&mut self, key: Digest, value: Arc<T>) {
+        self.uses += 1;
+        if self.values.len() >= self.most && !self.values.contains_key(&key) {
+            let oldest = self.values.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+            oldest.map(|key| self.values.remove(&key));
+        }
+        self.values.insert(key, (value, self.uses));
+    }
+}
+
+/// What a host remembers.
+pub(crate) struct Known {
+    plans: Mutex<Recent<LinkPlan>>,
+    worlds: Mutex<Recent<World>>,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known { plans: Mutex::new(Recent::new(MOST_PLANS)), worlds: Mutex::new(Recent::new(MOST_WORLDS)) }
+    }
+}
+
+impl Known {
+    /// The types of the component of this digest.
+    pub(super) fn world(&self, component: &Digest) -> Option<Arc<World>> {
+        self.worlds.lock().expect("no panic while held").get(component)
+    }
+
+    pub(super) fn remember_world(&self, component: Digest, world: &Arc<World>) {
+        if world.size() <= MOST_TYPES {
+            self.worlds.lock().expect("no panic while held").put(component, world.clone());
+        }
+    }
+
+    fn plan(&self, key: &Digest) -> Option<Arc<LinkPlan>> {
+        self.plans.lock().expect("no panic while held").get(key)
+    }
+
+    fn remember_plan(&self, key: &Digest, plan: &Arc<LinkPlan>) {
+        self.plans.lock().expect("no panic while held").put(key.clone(), plan.clone());
+    }
+}
+
+impl Preparer {
+    /// The plan that `key` stands for, from memory or disk.
+    pub(super) async fn known_plan(&self, key: &Digest) -> Option<Arc<LinkPlan>> {
+        if let Some(plan) = self.known.plan(key) {
+            return Some(plan);
+        }
+        let (code, wanted) = (self.config.code.clone()?, key.clone());
+        let found = self.compiler.run(move || code.load_plan(&wanted)).await.ok()?;
+        let (plan, was_foreign) = found.unwrap_or_else(|error| {
+            warn!(error = %error, "a plan can't be looked for on disk: it is made anew");
+            (None, false)
+        });
+        if was_foreign {
+            self.shared.metrics.code.foreign.inc();
+        }
+        let plan = Arc::new(plan?);
+        self.known.remember_plan(key, &plan);
+        Some(plan)
+    }
+
+    /// Remembers a plan, here and on disk. Values that are copied need the types that a plan doesn't hold.
+    pub(super) fn remember_plan(&self, key: Digest, plan: &Arc<LinkPlan>) {
+        if plan.links.iter().any(|link| link.way == Way::Copied) {
+            return;
+        }
+        self.known.remember_plan(&key, plan);
+        let Some(code) = self.config.code.clone() else { return };
+        let (plan, metrics) = (LinkPlan::clone(plan), self.shared.metrics.clone());
+        self.compiler.aside(move || {
+            let stored = code.store_plan(&key, plan).unwrap_or_else(|error| {
+                warn!(error = %error, "a plan can't be kept on disk: the next start makes it anew");
+                false
+            });
+            if !stored {
+                metrics.code.unstored.inc();
+            }
+        });
+    }
+}
+
+/// What stands for all that a plan is made of: the components' bytes, names, roles and links, who is to answer, and the rules.
+pub(super) fn key(workload: &Workload, fetched: &[Fetched]) -> Digest {
+    let parts: Vec<_> = fetched
+        .iter()
+        .map(|part| {
+            let links: Vec<_> = part.spec.links.iter().map(|link| (link.import.to_string(), &link.component, link.fuse)).collect();
+            (&part.spec.name, part.artifact.digest.as_str(), part.role == Role::Service, links)
+        })
+        .collect();
+    let http = workload.http.as_ref().map(|http| &http.component);
+    let whole = ("berth plan of links", (berth_link::FORMAT, FORMAT), env!("CARGO_PKG_VERSION"), PROVIDED, parts, http);
+    Digest::of(&serde_json::to_vec(&whole).expect("texts and numbers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_longest_ago_is_forgotten_first() {
+        let (a, b, c) = (Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c"));
+        let mut recent = Recent::new(2);
+        recent.put(a.clone(), Arc::new(1));
+        recent.put(b.clone(), Arc::new(2));
+        assert_eq!(recent.get(&a).as_deref(), Some(&1));
+        recent.put(c.clone(), Arc::new(3));
+        assert_eq!((recent.get(&a).is_some(), recent.get(&b).is_some(), recent.get(&c).is_some()), (true, false, true));
+    }
+}
