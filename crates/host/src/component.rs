@@ -23,6 +23,7 @@ use crate::metrics::{HostMetrics, WorkloadMetrics};
 use crate::pace::{Pace, Paces};
 use crate::reclaim::Reclaim;
 use crate::ticker::Pulse;
+use crate::volumes::Mount;
 
 /// Longest message of an event, bytes; the rest is cut.
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
@@ -58,6 +59,8 @@ pub(crate) struct Component {
     /// What it reads by `wasi:config/store`.
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) grants: Grants,
+    /// The volumes that it sees, its own only.
+    pub(crate) mounts: Arc<[Mount]>,
     /// Whether it may listen: it is its workload's service.
     pub(crate) listens: bool,
     /// The network that it shares with the other components of its workload.
@@ -200,6 +203,7 @@ pub(crate) mod tests {
             environment: Vec::new(),
             config: BTreeMap::new(),
             grants: Grants::default(),
+            mounts: Arc::default(),
             listens: false,
             loopback: Loopback::new(),
             limits: Effective::default(),

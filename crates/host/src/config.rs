@@ -54,6 +54,8 @@ pub struct HostConfig {
     pub services: ServiceConfig,
     /// What guests get of the host's own loopback and ports.
     pub network: NetworkConfig,
+    /// Folders that components share.
+    pub volumes: VolumeConfig,
     /// Where the memory of instances that end is given back.
     pub reclaim: ReclaimConfig,
     /// Log lines kept per workload.
@@ -109,6 +111,18 @@ pub struct NetworkConfig {
     pub service_addr: IpAddr,
 }
 
+/// What the host's owner lets volumes be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeConfig {
+    /// Folders that hostPath volumes may be, or may be in. The default is none.
+    pub roots: Vec<PathBuf>,
+    /// Where ephemeral volumes are: a folder of this host alone, made if it isn't there. What is in it is removed when the host starts.
+    /// None: there are no ephemeral volumes.
+    pub folder: Option<PathBuf>,
+    /// What one ephemeral volume may take, bytes: its files, and 4 KiB for each name in it.
+    pub ephemeral_bytes: u64,
+}
+
 /// Where and how HTTP is answered.
 #[derive(Clone, Debug)]
 pub struct IngressConfig {
@@ -153,6 +167,7 @@ impl Default for HostConfig {
             drain_grace: Duration::from_secs(30),
             services: ServiceConfig::default(),
             network: NetworkConfig::default(),
+            volumes: VolumeConfig::default(),
             reclaim: ReclaimConfig::default(),
             log_lines: 1000,
             log_lines_per_second: 1000,
@@ -160,6 +175,13 @@ impl Default for HostConfig {
             expected: Vec::new(),
             extra_ca: None,
         }
+    }
+}
+
+impl Default for VolumeConfig {
+    fn default() -> VolumeConfig {
+        // Room for what one request unpacks, and a thousand of them fit a common disk.
+        VolumeConfig { roots: Vec::new(), folder: None, ephemeral_bytes: 64 << 20 }
     }
 }
 

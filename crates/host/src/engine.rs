@@ -19,6 +19,7 @@ use crate::egress;
 use crate::guest::Guest;
 use crate::member::{self, Seat};
 use crate::ticker::{Pulse, Ticker};
+use crate::volumes;
 
 /// The engines of a host, and what ticks them.
 pub(crate) struct Engines {
@@ -171,10 +172,11 @@ fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     config_store::link(linker, Seat::ROOT)?;
-    // Name lookups are granted name by name and sockets are counted, which the stock implementation can't do.
+    // Name lookups are granted name by name, sockets and files are counted, which the stock implementation can't do.
     linker.allow_shadowing(true);
     egress::names::link_p2(linker, Seat::ROOT)?;
     egress::sockets::link_p2(linker, Seat::ROOT)?;
+    volumes::link_p2(linker, Seat::ROOT)?;
     bridge::link::link_p2(linker)?;
     linker.allow_shadowing(false);
     Ok(())
@@ -187,6 +189,7 @@ fn link_p3(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     egress::names::link_p3(linker, Seat::ROOT)?;
     egress::sockets::link_p3(linker, Seat::ROOT)?;
+    volumes::link_p3(linker, Seat::ROOT)?;
     member::link_calls(linker)?;
     linker.allow_shadowing(false);
     Ok(())

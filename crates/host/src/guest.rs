@@ -23,6 +23,7 @@ use crate::member::{Member, Seat};
 use crate::request_id::RequestId;
 use crate::service::signal::UntilTold;
 use crate::turn;
+use crate::volumes::Handles;
 
 /// Resources of WASI that a guest may hold at once (L31). A request takes about ten, and as many for each it sends.
 const MAX_RESOURCES: usize = 4096;
@@ -51,6 +52,8 @@ pub(crate) struct Unwanted;
 /// Data of one store.
 pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
+    /// Files and folders that it has open.
+    pub(crate) handles: Handles,
     http: WasiHttpCtx,
     pub(crate) limiter: Limiter,
     /// When a guest that computes is cut.
@@ -79,6 +82,7 @@ impl Guest {
         http.set_field_size_limit(FIELDS_BYTES);
         Guest {
             table,
+            handles: Handles::default(),
             http,
             limiter: Limiter::new(&component.limits, component.host.memory.clone(), component.metrics.clone()),
             deadline,

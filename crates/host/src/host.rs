@@ -39,6 +39,7 @@ use crate::service::threads::Threads;
 use crate::status::{Status, WantedWorkload};
 use crate::supervisor::Supervisor;
 use crate::ticker::Pulse;
+use crate::volumes::Volumes;
 
 /// Time that workloads have to stop, however long the drain took before.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
@@ -56,6 +57,14 @@ pub enum StartError {
         "the WebAssembly engine can't start: {0}; instances reserve address space, so a machine that bounds it may need fewer of them (instances, slots)"
     )]
     Engine(String),
+    /// Ephemeral volumes can't be where they are to be.
+    #[error("the folder of ephemeral volumes, {path}, can't be used: {message}")]
+    Volumes {
+        /// The folder.
+        path: String,
+        /// Why.
+        message: String,
+    },
     /// Certificates for outgoing TLS can't be read.
     #[error("certificates in {path} can't be read: {message}")]
     Certificates {
@@ -96,6 +105,10 @@ impl Host {
             move || client_tls(&config)
         });
         let tls = tls.map_err(|error| StartError::Engine(format!("no thread could be made: {error}")))?;
+        let volumes = Volumes::start(config.volumes.clone()).map_err(|error| {
+            let path = config.volumes.folder.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            StartError::Volumes { path, message: error.to_string() }
+        })?;
         let pulse = Arc::new(Pulse::default());
         let engines = Engines::new(&config, pulse.clone()).map_err(|e| StartError::Engine(format!("{e:#}")))?;
         let metrics = Arc::new(HostMetrics::default());
@@ -128,6 +141,7 @@ impl Host {
             services: Arc::new(Semaphore::new(config.services.most as usize)),
             logs: logs.clone(),
             known: prepare::Known::default(),
+            volumes: Arc::new(volumes),
         };
         let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
         let server = Server::bind(server_config(&config))?;
@@ -243,6 +257,8 @@ impl Host {
         drop(server);
         // Code that was compiled a moment ago is kept for the next start; a long compile isn't waited for.
         self.supervisor.preparer.compiler.settled(SETTLE).await;
+        // What is left of its volumes would wait for the next start.
+        self.supervisor.preparer.volumes.settled(SETTLE).await;
     }
 
     /// Ends the host at once: connections and requests are cut, workloads forgotten, and nothing starts any more.

@@ -6,7 +6,6 @@
 //! resources and pure functions, which the members of a unit share.
 
 mod cli;
-mod filesystem;
 mod http;
 
 #[cfg(feature = "wasi-p3")]
@@ -31,6 +30,7 @@ use crate::logs::Stream;
 use crate::request_id::RequestId;
 use crate::service::signal::UntilTold;
 use crate::stdio::GuestOutput;
+use crate::volumes;
 
 /// Random bytes per call (L31).
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
@@ -88,6 +88,11 @@ impl Member {
         &self.asker.component
     }
 
+    /// The member as its ways out see it.
+    pub(crate) fn asker(&self) -> &Arc<Asker> {
+        &self.asker
+    }
+
     /// Gives it an input, before it is asked for.
     pub(crate) fn set_stdin(&mut self, stdin: UntilTold) {
         self.stdin = Some(stdin);
@@ -107,7 +112,7 @@ impl Member {
         self.wasi.as_mut().expect("made above")
     }
 
-    /// Without sockets and lookups: each of them is allowed by itself, in `egress`.
+    /// Without sockets, lookups and folders: each of them is allowed by itself, in `egress` and `volumes`.
     fn build_wasi(&mut self) -> WasiCtx {
         let output = |stream| GuestOutput::new(self.asker.clone(), stream);
         let (stdout, stderr) = (output(Stream::Stdout), output(Stream::Stderr));
@@ -128,9 +133,9 @@ impl Member {
 pub(crate) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
     cli::link_p2(linker, seat)?;
     config_store::link(linker, seat)?;
-    filesystem::link_p2(linker, seat)?;
     http::link_p2(linker, seat)?;
     names::link_p2(linker, seat)?;
+    volumes::link_p2(linker, seat)?;
     sockets::link_p2(linker, seat)
 }
 
@@ -138,10 +143,10 @@ pub(crate) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Resul
 #[cfg(feature = "wasi-p3")]
 pub(crate) fn link_p3(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
     cli::link_p3(linker, seat)?;
-    filesystem::link_p3(linker, seat)?;
     http::link_p3(linker, seat)?;
     link_handler(linker, seat)?;
     names::link_p3(linker, seat)?;
+    volumes::link_p3(linker, seat)?;
     sockets::link_p3(linker, seat)
 }
 

@@ -144,6 +144,8 @@ pub(crate) struct WorkloadMetrics {
     /// Calls between its components that hold a slot of theirs.
     pub(crate) calls_in_flight: Gauge,
     pub(crate) memory_bytes: Gauge,
+    /// What its ephemeral volumes take.
+    pub(crate) volume_bytes: Gauge,
     /// Instances made for a request.
     pub(crate) cold_starts: Counter,
     /// Requests served by an instance that had served before.
@@ -166,6 +168,7 @@ impl WorkloadMetrics {
             queued: Gauge::default(),
             calls_in_flight: Gauge::default(),
             memory_bytes: Gauge::default(),
+            volume_bytes: Gauge::default(),
             cold_starts: Counter::default(),
             reused: Counter::default(),
             restarts: Counter::default(),

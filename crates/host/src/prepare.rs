@@ -2,6 +2,7 @@
 //! first request, and what is wrong is found here, named, with the way out.
 
 mod known;
+mod mounts;
 pub(crate) mod service;
 pub(crate) mod units;
 
@@ -35,6 +36,7 @@ use crate::pace::Pace;
 use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::service::Program;
 use crate::status::ComponentStatus;
+use crate::volumes::{VolumeError, Volumes};
 
 pub(crate) use self::known::Known;
 use self::units::Fetched;
@@ -57,6 +59,7 @@ pub(crate) struct Preparer {
     pub(crate) logs: Arc<LogBook>,
     /// Types and plans from before.
     pub(crate) known: Known,
+    pub(crate) volumes: Arc<Volumes>,
 }
 
 /// A workload that can serve.
@@ -130,8 +133,8 @@ pub(crate) enum PrepareError {
     NoRunExport(Vec<String>),
     #[error("this host runs {0} services already, which is as many as it may (services)")]
     ServiceLimit(u32),
-    #[error("{0}")]
-    Unsupported(&'static str),
+    #[error("volume {volume}: {source}")]
+    Volume { volume: String, source: VolumeError },
 }
 
 /// What a component may import.
@@ -180,7 +183,8 @@ impl PrepareError {
             PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
             PrepareError::NoRunExport(_) => "NoRunExport",
             PrepareError::ServiceLimit(_) => "ServiceLimit",
-            PrepareError::Unsupported(_) | PrepareError::WayNotServed { .. } | PrepareError::MemberSockets { .. } => "Unsupported",
+            PrepareError::Volume { source, .. } => source.reason(),
+            PrepareError::WayNotServed { .. } | PrepareError::MemberSockets { .. } => "Unsupported",
         }
     }
 }
@@ -221,7 +225,6 @@ impl Preparer {
         log: &Arc<WorkloadLog>,
         metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Prepared, PrepareError> {
-        check_supported(workload)?;
         let whole = Whole {
             workload,
             log,
@@ -239,6 +242,7 @@ impl Preparer {
         if let Some(service) = &workload.service {
             fetched.push(self.fetch(service::as_component(service), Role::Service).await?);
         }
+        self.mount(workload, &mut fetched, metrics).await?;
         let plan = self.plan(workload, &fetched).await?;
         let mut linked = Vec::with_capacity(plan.units.len());
         for unit in &plan.units {
@@ -316,6 +320,7 @@ impl Preparer {
             environment: of.spec.resources.environment.clone().into_iter().collect(),
             config: of.spec.resources.config.clone(),
             grants: of.spec.resources.grants.clone(),
+            mounts: of.mounts.clone(),
             listens: of.role == Role::Service,
             loopback: whole.loopback.clone(),
             limits,
@@ -392,14 +397,6 @@ fn statuses(fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) -> Vec<Comp
         }
     };
     fetched.iter().enumerate().map(status).collect()
-}
-
-pub(crate) fn check_supported(workload: &Workload) -> Result<(), PrepareError> {
-    let mut resources = workload.components.iter().map(|c| &c.resources).chain(workload.service.iter().map(|s| &s.resources));
-    if !workload.volumes.is_empty() || resources.any(|r| !r.mounts.is_empty()) {
-        return Err(PrepareError::Unsupported("this host mounts no volumes: leave spec.volumes and volumeMounts out"));
-    }
-    Ok(())
 }
 
 /// What this host provides.

@@ -1,4 +1,4 @@
-//! How many sockets and connections guests may hold open: each store some, and all stores of a host together a part of the files that
+//! How many sockets, connections and files guests may hold open: each store some, and all stores of a host together a part of the files that
 //! the process may open, so that no guest takes the ingress its own. A permit lives as long as what it is for, in whatever part.
 
 use std::sync::Arc;
@@ -17,11 +17,11 @@ const SOCKETS_PER_STORE: usize = 512;
 /// Sockets and outgoing HTTP connections of one store that lead beyond the workload's loopback: open files.
 const PER_STORE: usize = 64;
 
-/// The sockets and outgoing connections that all guests of a host may hold.
+/// The sockets, outgoing connections and open files that all guests of a host may hold.
 pub(crate) struct GuestConnections {
     most: usize,
     free: Arc<Semaphore>,
-    /// Sockets that weren't made and requests that had to wait for want of one.
+    /// Sockets that weren't made, files that weren't opened, and requests that had to wait for want of one.
     refused: Counter,
 }
 
@@ -41,7 +41,16 @@ impl GuestConnections {
         self.most.saturating_sub(self.free.available_permits())
     }
 
-    /// Sockets that weren't made and requests that had to wait for want of one.
+    /// The right to have one file open, if there is one left.
+    pub(crate) fn try_file(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = self.free.clone().try_acquire_owned().ok();
+        if permit.is_none() {
+            self.refused.inc();
+        }
+        permit
+    }
+
+    /// Sockets that weren't made, files that weren't opened, and requests that had to wait for want of one.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.get()
     }

@@ -152,12 +152,13 @@ fn encode_counters(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMet
 
 fn encode_gauges(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMetrics>]) -> fmt::Result {
     type Read = fn(&WorkloadMetrics) -> i64;
-    let gauges: [(&str, &str, Read); 5] = [
+    let gauges: [(&str, &str, Read); 6] = [
         ("berth_requests_in_flight", "requests that hold a slot", |m| m.in_flight.get()),
         ("berth_component_calls_in_flight", "HTTP calls between components that hold a slot of theirs", |m| m.calls_in_flight.get()),
         ("berth_requests_queued", "requests that wait for a slot", |m| m.queued.get()),
         ("berth_services_running", "services that run: none while one waits to be started again", |m| m.services.get()),
         ("berth_workload_memory_bytes", "linear memory of the workload's instances", |m| m.memory_bytes.get()),
+        ("berth_volume_bytes", "what the workload's ephemeral volumes take", |m| m.volume_bytes.get()),
     ];
     for (name, help, read) in gauges {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

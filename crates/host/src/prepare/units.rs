@@ -15,12 +15,15 @@ use bytes::Bytes;
 use super::{PrepareError, Preparer, known, provided};
 use crate::compile::{self, Recipe};
 use crate::intake::check_header;
+use crate::volumes::Mount;
 
 /// A component of a workload, or its service, with its bytes.
 pub(super) struct Fetched {
     pub(super) spec: workload::Component,
     pub(super) role: Role,
     pub(super) artifact: Artifact,
+    /// The volumes that it sees, once they are opened.
+    pub(super) mounts: Arc<[Mount]>,
 }
 
 /// Of the ways that a plan knows, this host goes two.
@@ -76,7 +79,7 @@ pub(super) struct Binary {
 impl Preparer {
     pub(super) async fn fetch(&self, spec: workload::Component, role: Role) -> Result<Fetched, PrepareError> {
         match self.source.fetch(&spec.image, spec.pull_policy, spec.pull_credentials.as_ref()).await {
-            Ok(artifact) => Ok(Fetched { spec, role, artifact }),
+            Ok(artifact) => Ok(Fetched { spec, role, artifact, mounts: Arc::default() }),
             Err(source) => Err(PrepareError::Fetch { component: spec.name, source }),
         }
     }

@@ -1,0 +1,152 @@
+//! Opening the volumes of a workload, when it is prepared.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use berth_model::workload::{self, VolumeSource};
+use cap_primitives::ambient_authority;
+use cap_primitives::fs as beneath;
+
+use super::ledger::Ledger;
+use super::place;
+use super::removal::{Folder, Remover};
+use super::{Bound, Mount, Volume};
+use crate::config::VolumeConfig;
+use crate::metrics::WorkloadMetrics;
+
+/// Opens volumes as the host's owner allows it.
+pub(crate) struct Volumes {
+    config: VolumeConfig,
+    /// Where ephemeral volumes are, and what removes them.
+    ephemeral: Option<(PathBuf, Arc<Remover>)>,
+}
+
+/// Why a volume can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    #[error("hostPath {} can't be opened: {source}; make that folder, or name another one", path.display())]
+    HostPath { path: PathBuf, source: io::Error },
+    #[error("hostPath {} is no folder: name one", .0.display())]
+    NotFolder(PathBuf),
+    #[error(
+        "hostPath {}{} is not allowed: this host has {}; start it with --volume-root {} (or a folder above it), or make the volume `ephemeral: {{}}`",
+        path.display(), leads(path, real), allowed(roots), real.display()
+    )]
+    NotAllowed { path: PathBuf, real: PathBuf, roots: Vec<PathBuf> },
+    #[error("this host has no folder for ephemeral volumes")]
+    NoFolder,
+    #[error("a folder for it can't be made in {}: {source}", folder.display())]
+    Ephemeral { folder: PathBuf, source: io::Error },
+    #[error("there is no such volume")]
+    Unknown,
+    #[error("it can't be mounted: {0}")]
+    Mount(io::Error),
+}
+
+impl VolumeError {
+    /// Why, in one CamelCase word.
+    pub(crate) fn reason(&self) -> &'static str {
+        if matches!(self, VolumeError::NotAllowed { .. }) { "VolumeNotAllowed" } else { "VolumeFailed" }
+    }
+}
+
+/// Where a path leads that has links in it.
+fn leads(path: &Path, real: &Path) -> String {
+    if path == real { String::new() } else { format!(", which leads to {},", real.display()) }
+}
+
+fn allowed(roots: &[PathBuf]) -> String {
+    if roots.is_empty() {
+        return "no folders for that".to_owned();
+    }
+    let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    format!("only {} and what is below for that", roots.join(", "))
+}
+
+/// A volume's name, and what is wrong with it.
+pub(crate) type Refused = (String, VolumeError);
+
+impl Volumes {
+    /// Makes the folder of ephemeral volumes and begins to remove what is left in it.
+    pub(crate) fn start(config: VolumeConfig) -> io::Result<Volumes> {
+        let ephemeral = match &config.folder {
+            Some(folder) => Some((folder.clone(), Remover::start(folder)?)),
+            None => None,
+        };
+        Ok(Volumes { config, ephemeral })
+    }
+
+    /// Waits until the folders of all volumes are removed, for `patience` at most.
+    pub(crate) async fn settled(&self, patience: Duration) {
+        if let Some((_, remover)) = &self.ephemeral {
+            remover.settled(patience).await;
+        }
+    }
+
+    /// Opens `volumes` and mounts them as each of `mounts`, those of one component, wants it. Blocks.
+    pub(crate) fn open(
+        &self,
+        volumes: &[workload::Volume],
+        mounts: &[Vec<workload::Mount>],
+        metrics: &Arc<WorkloadMetrics>,
+    ) -> Result<Vec<Arc<[Mount]>>, Refused> {
+        let mut opened = Vec::with_capacity(volumes.len());
+        for volume in volumes {
+            let refused = |error| (volume.name.clone(), error);
+            let (dir, bound) = match &volume.source {
+                VolumeSource::HostPath(path) => (self.host_path(path).map_err(refused)?, None),
+                VolumeSource::Ephemeral => {
+                    let (dir, bound) = self.ephemeral(metrics).map_err(refused)?;
+                    (dir, Some(bound))
+                }
+            };
+            opened.push(Arc::new(Volume { name: volume.name.clone(), dir, bound }));
+        }
+        let mount = |mount: &workload::Mount| {
+            let refused = |error| (mount.volume.clone(), error);
+            let volume = opened.iter().find(|volume| volume.name == mount.volume).ok_or_else(|| refused(VolumeError::Unknown))?;
+            Mount::new(volume, &mount.path, mount.read_only).map_err(|error| refused(VolumeError::Mount(error)))
+        };
+        mounts.iter().map(|mounts| mounts.iter().map(mount).collect()).collect()
+    }
+
+    /// The folder at `path`, if it is in one that is allowed, all links resolved. It is opened from there on by handles, so that links that
+    /// change meanwhile lead nowhere else.
+    fn host_path(&self, path: &Path) -> Result<File, VolumeError> {
+        let failed = |source| VolumeError::HostPath { path: path.to_owned(), source };
+        let roots: Vec<PathBuf> = self.config.roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
+        let not_allowed = |real: &Path| VolumeError::NotAllowed {
+            path: path.to_owned(),
+            real: real.to_owned(),
+            roots: self.config.roots.clone(),
+        };
+        if roots.is_empty() {
+            // Nothing is said about what is there.
+            return Err(not_allowed(path));
+        }
+        let real = path.canonicalize().map_err(failed)?;
+        let Some((root, rest)) = place::below(&real, &roots) else { return Err(not_allowed(&real)) };
+        let root = beneath::open_ambient_dir(root, ambient_authority()).map_err(failed)?;
+        let opened = match rest.as_os_str().is_empty() {
+            true => Ok(root),
+            false => beneath::open_dir(&root, &rest),
+        };
+        match opened {
+            Ok(folder) => Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(VolumeError::NotFolder(path.to_owned())),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn ephemeral(&self, metrics: &Arc<WorkloadMetrics>) -> Result<(File, Bound), VolumeError> {
+        let (folder, remover) = self.ephemeral.as_ref().ok_or(VolumeError::NoFolder)?;
+        let failed = |source| VolumeError::Ephemeral { folder: folder.clone(), source };
+        let made = Folder::make(folder, remover).map_err(failed)?;
+        let dir = beneath::open_ambient_dir(&made.files(), ambient_authority()).map_err(failed)?;
+        let ledger = Mutex::new(Ledger::new(self.config.ephemeral_bytes));
+        Ok((dir, Bound { ledger, metrics: metrics.clone(), _folder: made }))
+    }
+}

@@ -1,0 +1,120 @@
+//! What is written to a file through a stream of WASI 0.2: one chunk at a time, each on a thread that may wait.
+
+use std::io;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::volumes::calls::Held;
+use crate::volumes::tree::Location;
+
+/// Bytes that are written at once, at most (L31).
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The stream.
+pub(super) struct Writing {
+    file: Held,
+    to: Location,
+    state: State,
+}
+
+enum State {
+    Open,
+    /// How much is written is known when this ends.
+    Busy(JoinHandle<(usize, io::Result<()>)>),
+    /// Told once; then the stream is closed.
+    Failed(io::Error),
+    Closed,
+}
+
+impl Writing {
+    pub(super) fn new(file: Held, to: Location) -> Writing {
+        Writing { file, to, state: State::Open }
+    }
+
+    /// Waits for what is being written.
+    async fn settle(&mut self) {
+        let State::Busy(busy) = &mut self.state else { return };
+        let (written, ended) = match busy.await {
+            Ok(ended) => ended,
+            Err(error) => (0, Err(io::Error::other(error))),
+        };
+        if let Location::Offset(offset) = &mut self.to {
+            *offset = offset.saturating_add(written as u64);
+        }
+        self.state = match ended {
+            Ok(()) => State::Open,
+            Err(error) => State::Failed(error),
+        };
+    }
+
+    /// An error is told once.
+    fn failed(&mut self) -> StreamResult<()> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Failed(error) => Err(StreamError::LastOperationFailed(error.into())),
+            State::Closed => Err(StreamError::Closed),
+            other => {
+                self.state = other;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Writes all of `bytes`. How much was written, and how it ended.
+fn write_all(file: &Held, mut bytes: Bytes, to: Location) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while !bytes.is_empty() {
+        let to = match to {
+            Location::Offset(offset) => Location::Offset(offset.saturating_add(written as u64)),
+            Location::End => Location::End,
+        };
+        match file.write_now(&bytes, to) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => {
+                written += count;
+                drop(bytes.split_to(count));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+#[async_trait::async_trait]
+impl OutputStream for Writing {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.failed()?;
+        if !matches!(self.state, State::Open) || bytes.len() > CHUNK_BYTES {
+            return Err(StreamError::trap("more is written than was offered"));
+        }
+        let (file, to) = (self.file.clone(), self.to);
+        self.state = State::Busy(tokio::task::spawn_blocking(move || write_all(&file, bytes, to)));
+        Ok(())
+    }
+
+    /// What was written is on its way to the system, flushed or not.
+    fn flush(&mut self) -> StreamResult<()> {
+        self.failed()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.failed()?;
+        Ok(if matches!(self.state, State::Open) { CHUNK_BYTES } else { 0 })
+    }
+
+    /// The guest drops it: what it wrote is written to the end.
+    async fn cancel(&mut self) {
+        self.settle().await;
+        self.state = State::Closed;
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Writing {
+    async fn ready(&mut self) {
+        self.settle().await;
+    }
+}
