@@ -7,6 +7,7 @@ pub mod files;
 pub mod json;
 pub mod log;
 pub mod target;
+pub mod volume;
 
 pub use target::Target;
 

@@ -7,7 +7,7 @@ mod sibling;
 
 use std::time::Duration;
 
-use guest_common::{Target, fault, files, json, log};
+use guest_common::{Target, fault, files, json, log, volume};
 use wasip2::http::types::{ErrorCode, IncomingRequest, Method, ResponseOutparam, Scheme};
 
 use answer::Answer;
@@ -52,6 +52,7 @@ fn plain(request: &IncomingRequest, target: &Target, out: ResponseOutparam) -> O
             let preopens = wasip2::filesystem::preopens::get_directories().into_iter().map(|(_, name)| name);
             answer::json(out, &files::report(preopens, target.text("path").unwrap_or("/etc/passwd")));
         }
+        "/fs" => answer::outcome(out, volume::act(target)),
         "/connect" => answer::outcome(out, net::connect(target.text("addr").unwrap_or_default())),
         "/tcp" => {
             let say = target.text("say").unwrap_or_default().repeat(target.number("times", 1) as usize);

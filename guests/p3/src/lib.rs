@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod net;
 mod sibling;
+mod volume;
 
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ async fn plain(request: &Request, target: &Target) -> Option<Response> {
             let preopens = wasip3::filesystem::preopens::get_directories().into_iter().map(|(_, name)| name);
             answer::json(&files::report(preopens, target.text("path").unwrap_or("/etc/passwd")))
         }
+        "/fs" => answer::outcome(volume::act(target).await),
         "/connect" => answer::outcome(net::connect(target.text("addr").unwrap_or_default()).await),
         "/streams" => {
             let (address, count) = (target.text("addr").unwrap_or_default(), target.number("n", 1));
