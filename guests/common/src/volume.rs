@@ -96,7 +96,9 @@ fn orphans(path: &str, files: u64, bytes: u64) -> Result<String, String> {
         fs::remove_file(&name).map_err(failed)?;
         if let Err(error) = written {
             let mut read = Vec::new();
-            kept.first_mut().map_or(Ok(0), |first: &mut File| first.rewind().and_then(|()| first.read_to_end(&mut read))).map_err(failed)?;
+            kept.first_mut()
+                .map_or(Ok(0), |first: &mut File| first.rewind().and_then(|()| first.read_to_end(&mut read)))
+                .map_err(failed)?;
             drop((file, kept));
             let again = write(open(&name.to_string_lossy(), false), bytes);
             return Ok(format!("{} at {number}, {} read, then {again:?}", kind(&error), read.len()));

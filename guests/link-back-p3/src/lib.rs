@@ -27,6 +27,10 @@ impl exports::test::flow::flow::Guest for Back {
         get(&authority).await.map_err(|error| error_name(&format!("{error:?}")))
     }
 
+    async fn folders() -> Vec<String> {
+        wasip3::filesystem::preopens::get_directories().into_iter().map(|(_, name)| name).collect()
+    }
+
     async fn length(mut bytes: StreamReader<u8>) -> u64 {
         let mut length = 0;
         loop {

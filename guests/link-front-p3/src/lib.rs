@@ -51,6 +51,9 @@ async fn answer(target: &Target) -> Result<String, String> {
         }
         "/back/fetch" => probe::fetch(&text("authority"))?.to_string(),
         "/flow/fetch" => flow::fetch(text("authority")).await?.to_string(),
+        "/flow/folders" => flow::folders().await.join("\n"),
+        "/back/folders" => probe::folders().join("\n"),
+        "/own/folders" => wasip3::filesystem::preopens::get_directories().into_iter().map(|(_, name)| name).collect::<Vec<_>>().join("\n"),
         "/flow/length" => {
             let size = target.number("size", 1 << 20) as usize;
             let (mut writer, bytes) = wit_stream::new();

@@ -30,6 +30,11 @@ fn main() {
         "leak" => loop {
             std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
         },
+        "write" => {
+            let path = std::env::var("TO").unwrap_or_default();
+            println!("wrote: {:?}", std::fs::write(path, "by the service"));
+            std::thread::sleep(Duration::from_secs(3600));
+        }
         "environment" => std::env::vars().for_each(|(name, value)| println!("{name}={value}")),
         _ => {}
     }

@@ -74,7 +74,10 @@ impl Handles {
         let all = &asker.component.host.connections;
         match all.try_file() {
             Some(permit) => Ok(FilePermit { _store: store, _all: permit }),
-            None => Err(refused(asker, &format!("finds all {} of the host's sockets, connections and files for guests taken (guest-connections)", all.most()))),
+            None => Err(refused(
+                asker,
+                &format!("finds all {} of the host's sockets, connections and files for guests taken (guest-connections)", all.most()),
+            )),
         }
     }
 }

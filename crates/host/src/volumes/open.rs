@@ -118,11 +118,8 @@ impl Volumes {
     fn host_path(&self, path: &Path) -> Result<File, VolumeError> {
         let failed = |source| VolumeError::HostPath { path: path.to_owned(), source };
         let roots: Vec<PathBuf> = self.config.roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
-        let not_allowed = |real: &Path| VolumeError::NotAllowed {
-            path: path.to_owned(),
-            real: real.to_owned(),
-            roots: self.config.roots.clone(),
-        };
+        let not_allowed =
+            |real: &Path| VolumeError::NotAllowed { path: path.to_owned(), real: real.to_owned(), roots: self.config.roots.clone() };
         if roots.is_empty() {
             // Nothing is said about what is there.
             return Err(not_allowed(path));

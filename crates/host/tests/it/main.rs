@@ -21,4 +21,5 @@ mod reuse;
 mod services;
 mod swaps;
 mod traces;
+mod volumes;
 mod workloads;
