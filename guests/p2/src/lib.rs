@@ -4,10 +4,11 @@ mod answer;
 mod body;
 mod net;
 mod sibling;
+mod volume;
 
 use std::time::Duration;
 
-use guest_common::{Target, fault, files, json, log, volume};
+use guest_common::{Target, fault, files, json, log};
 use wasip2::http::types::{ErrorCode, IncomingRequest, Method, ResponseOutparam, Scheme};
 
 use answer::Answer;
