@@ -58,6 +58,7 @@ fn settings(text: &mut String) {
         for setting in SETTINGS.iter().filter(|setting| setting.scope == scope) {
             let flag = match setting.shape {
                 Shape::Value(word) => format!("--{} {word}", setting.name),
+                Shape::Paths => format!("--{} PATH", setting.name),
                 Shape::Switch => format!("--{}", setting.name),
                 Shape::Count(short) => format!("-{short}, --{}", setting.name),
             };

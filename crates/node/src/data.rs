@@ -6,6 +6,7 @@
 //!   berth.sock    0600, the local API
 //!   store.db      the resources; values of Secrets are sealed in it
 //!   secrets.key   0600, what they are sealed with
+//!   volumes/      0700, ephemeral volumes of what runs
 //! ```
 //! A folder whose path is too long for a socket keeps it in `$XDG_RUNTIME_DIR/berth` instead.
 
@@ -131,6 +132,11 @@ impl DataFolder {
     /// Where the resources are.
     pub fn store_path(&self) -> PathBuf {
         self.path.join("store.db")
+    }
+
+    /// Where ephemeral volumes are.
+    pub fn volumes_path(&self) -> PathBuf {
+        self.path.join("volumes")
     }
 
     /// Where the local API listens. The folder it is in exists afterwards and is private.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use berth_node::model::suggest::closest;
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::table::{SETTINGS, Setting, Shape};
 
@@ -70,11 +71,22 @@ fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, String> {
     match (setting.shape, value) {
         (Shape::Switch, DeValue::Boolean(on)) => Ok(on.to_string()),
         (Shape::Switch, other) => Err(format!("must be true or false, not {}", described(other))),
-        (Shape::Value(_), DeValue::String(text)) => Ok(text.to_string()),
+        (Shape::Value(_) | Shape::Paths, DeValue::String(text)) => Ok(text.to_string()),
+        (Shape::Paths, DeValue::Array(list)) => paths(list),
+        (Shape::Paths, other) => Err(format!("must be a list of texts in quotes, not {}", described(other))),
         (Shape::Value(_) | Shape::Count(_), DeValue::Integer(number)) => Ok(number.to_string()),
         (Shape::Value(_), other) => Err(format!("must be a text in quotes or a whole number, not {}", described(other))),
         (Shape::Count(_), other) => Err(format!("must be a whole number, not {}", described(other))),
     }
+}
+
+/// A list as the environment would have it.
+fn paths(list: &DeArray<'_>) -> Result<String, String> {
+    let path = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+        DeValue::String(text) => Ok(text.to_string()),
+        other => Err(format!("must be a list of texts in quotes, not of {}", described(other))),
+    };
+    Ok(list.iter().map(path).collect::<Result<Vec<_>, _>>()?.join(":"))
 }
 
 fn described(value: &DeValue<'_>) -> String {
@@ -98,6 +110,15 @@ mod tests {
     fn l60_an_unknown_key_is_refused_with_a_suggestion_and_its_line() {
         assert_eq!(errors("# hello\nhttp_addr = \"x\""), "berth.toml line 2: unknown key `http_addr`; did you mean `http-addr`?");
         assert_eq!(errors("[up]\nhttp-addr = \"x\""), "berth.toml line 1: unknown key `up`; see `berth up --help` for the names");
+    }
+
+    #[test]
+    fn folders_are_a_list_or_one_text() {
+        let get = |text: &str| parse(Path::new("x"), text).map(|file| file.values["volume-root"].0.clone());
+        assert_eq!(get("volume-root = [\"/a\", \"/b\"]").unwrap(), "/a:/b");
+        assert_eq!(get("volume-root = \"/a\"").unwrap(), "/a");
+        assert!(errors("volume-root = [1]").contains("must be a list of texts in quotes, not of an integer"));
+        assert!(errors("volume-root = 1").contains("must be a list of texts in quotes, not an integer"));
     }
 
     #[test]

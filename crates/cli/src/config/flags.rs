@@ -36,6 +36,7 @@ fn argument(setting: &Setting) -> Arg {
     let arg = arg.help(format!("{}{default}", setting.help)).help_heading(heading);
     match setting.shape {
         Shape::Value(word) => arg.value_name(word).action(ArgAction::Set),
+        Shape::Paths => arg.value_name("PATH").action(ArgAction::Append),
         Shape::Switch => arg.action(ArgAction::SetTrue),
         Shape::Count(short) => arg.short(short).action(ArgAction::Count),
     }
@@ -44,6 +45,7 @@ fn argument(setting: &Setting) -> Arg {
 fn given(scope: Scope, matches: &ArgMatches) -> Given {
     let text = |setting: &Setting| match setting.shape {
         Shape::Value(_) => matches.get_one::<String>(setting.name).cloned(),
+        Shape::Paths => matches.get_many::<String>(setting.name).map(|paths| paths.cloned().collect::<Vec<_>>().join(":")),
         Shape::Switch => matches.get_flag(setting.name).then(|| "true".to_owned()),
         Shape::Count(_) => Some(matches.get_count(setting.name)).filter(|n| *n > 0).map(|n| n.to_string()),
     };

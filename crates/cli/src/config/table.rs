@@ -16,6 +16,8 @@ pub enum Scope {
 pub enum Shape {
     /// `--name VALUE`; the word in help for the value.
     Value(&'static str),
+    /// `--name PATH`, as often as there are; in the environment with colons between, in the file a list.
+    Paths,
     /// `--name`; in environment and file `true` or `false`.
     Switch,
     /// `-v`, `-vv`; in environment and file a number.
@@ -124,7 +126,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     value("open-files", "N", "0", "Files, sockets and connections that the process may open; 0: as many as the system allows"),
     value("max-connections", "N", "16384", "Connections of clients, half of the open files at most; one more is answered 503"),
-    value("guest-connections", "N", "0", "Sockets and outgoing connections of all components; 0: a quarter of the open files"),
+    value("guest-connections", "N", "0", "Sockets, outgoing connections and open files of all components; 0: a quarter of the open files"),
     value("memory", "BYTES", "256Mi", "Memory per instance, for components that ask for no limit of their own"),
     value("request-timeout", "DURATION", "30s", "Time per request, likewise"),
     value("max-in-flight", "N", "256", "Requests in flight per replica, likewise"),
@@ -148,6 +150,14 @@ pub const SETTINGS: &[Setting] = &[
         "Ports that services may open on this machine, written likewise; others are seen within their workload alone",
     ),
     value("service-addr", "IP", "127.0.0.1", "Address of this machine at which services open them; 0.0.0.0: all of them"),
+    Setting {
+        name: "volume-root",
+        scope: Scope::Up,
+        shape: Shape::Paths,
+        help: "A folder that hostPath volumes may be, or may be in; give it again for each further one [default: none]",
+        default: "",
+    },
+    value("ephemeral-volume-size", "BYTES", "64Mi", "The most that one ephemeral volume takes: its files, and 4Ki for each name in it"),
 ];
 
 /// The host's defaults, in one place with the table.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use berth_node::caches::CachesConfig;
-use berth_node::host::{HostConfig, NetworkConfig};
+use berth_node::host::{HostConfig, NetworkConfig, VolumeConfig};
 use berth_node::http_stack::TlsConfig;
 use berth_node::model::grants::PortSet;
 use berth_node::model::image::ImageRef;
@@ -114,6 +114,7 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
     host.services.grace = check.read("service-grace", host.services.grace, duration(Duration::ZERO..=Duration::from_secs(3600)));
     host.extra_ca = check.read("extra-ca-path", None, |text| certificates(text).map(Some));
     host.network = network(&mut check, host.network);
+    host.volumes = volumes(&mut check, host.volumes);
     let admin_addr = check.read("admin-addr", None, |text| address(text).map(Some));
     if let Some(admin) = admin_addr.filter(|admin| collide(host.ingress.addr, *admin)) {
         let [http_addr, admin_addr] = ["http-addr", "admin-addr"].map(|name| values.origin(name));
@@ -147,6 +148,26 @@ fn network(check: &mut Check<'_>, defaults: NetworkConfig) -> NetworkConfig {
             text.parse().map_err(|_| format!("`{}` is not an address like 127.0.0.1, 0.0.0.0 or ::1", text.escape_debug()))
         }),
     }
+}
+
+/// What volumes may be. Where ephemeral ones are is the node's affair.
+fn volumes(check: &mut Check<'_>, defaults: VolumeConfig) -> VolumeConfig {
+    VolumeConfig {
+        roots: check.read("volume-root", defaults.roots, folders),
+        ephemeral_bytes: check.read("ephemeral-volume-size", defaults.ephemeral_bytes, bytes(4 << 10..=1 << 40)),
+        ..defaults
+    }
+}
+
+/// Folders that are there, with colons between.
+fn folders(text: &str) -> Result<Vec<PathBuf>, String> {
+    let folder = |part: &str| {
+        let folder = path(part)?;
+        // From where berth is started: a manifest's paths are absolute.
+        let real = folder.canonicalize().map_err(|error| format!("`{}` can't be opened: {error}", part.escape_debug()))?;
+        if real.is_dir() { Ok(real) } else { Err(format!("`{}` is no folder", part.escape_debug())) }
+    };
+    text.split(':').map(folder).collect()
 }
 
 fn ports(text: &str) -> Result<PortSet, String> {
@@ -403,6 +424,25 @@ mod tests {
         for (http, admin) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:80", "127.0.0.2:80"), ("[::1]:80", "127.0.0.1:80")] {
             assert!(checked(&[("http-addr", http), ("admin-addr", admin)]).1.is_empty(), "{http} {admin}");
         }
+    }
+
+    #[test]
+    fn l41_folders_for_volumes_are_there_and_are_taken_as_what_they_lead_to() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = tmp.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("a", root.join("link")).unwrap();
+        let list = format!("{}:{}", root.join("link").display(), root.display());
+        let (up, errors) = checked(&[("volume-root", &list), ("ephemeral-volume-size", "1Mi")]);
+        let volumes = &up.local.host.volumes;
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!((volumes.roots.as_slice(), volumes.ephemeral_bytes), ([root.join("a"), root.clone()].as_slice(), 1 << 20));
+        for (wrong, part) in [("none", "can't be opened"), ("file", "is no folder")] {
+            let (_, errors) = checked(&[("volume-root", root.join(wrong).to_str().unwrap()), ("ephemeral-volume-size", "1")]);
+            assert!(errors.len() == 2 && errors[0].starts_with("--volume-root: ") && errors[0].contains(part), "{errors:#?}");
+        }
+        assert!(checked(&[("volume-root", "")]).1[0].contains("it is empty"));
     }
 
     #[test]

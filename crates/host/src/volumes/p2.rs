@@ -30,13 +30,20 @@ fn code(error: &io::Error) -> ErrorCode {
     if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) { ErrorCode::CrossDevice } else { ErrorCode::from(error) }
 }
 
-/// The folder or file of a descriptor; what is wrong with it is the call's answer.
-macro_rules! found {
-    ($found:expr) => {
-        match $found? {
-            Ok(found) => found,
+/// What came of trying; an error is the call's answer.
+macro_rules! tried {
+    ($tried:expr) => {
+        match $tried {
+            Ok(done) => done,
             Err(error) => return answer(Err(error)),
         }
+    };
+}
+
+/// The folder or file of a descriptor; what is wrong with it is the call's answer, likewise.
+macro_rules! found {
+    ($found:expr) => {
+        tried!($found?)
     };
 }
 
@@ -79,9 +86,9 @@ fn link_opening(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     types.func_wrap_async("[method]descriptor.open-at", |mut store: StoreContextMut<'_, Guest>, (at, follow, path, open, flags): Open| {
         Box::new(async move {
             let folder = found!(calls::folder(store.data(), &at));
-            let how = found!(wasmtime::error::Ok(how(follow, open, flags)));
-            let permit = found!(wasmtime::error::Ok(folder.permit(store.data_mut())));
-            let opened = found!(wasmtime::error::Ok(folder.open(permit, path, how).await));
+            let how = tried!(how(follow, open, flags));
+            let permit = tried!(folder.permit(store.data_mut()));
+            let opened = tried!(folder.open(permit, path, how).await);
             answer(Ok(opened.enter(store.data_mut())?))
         })
     })
@@ -156,7 +163,7 @@ fn link_listing(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     types.func_wrap_async("[method]descriptor.read-directory", |mut store: StoreContextMut<'_, Guest>, (at,): At| {
         Box::new(async move {
             let folder = found!(calls::folder(store.data(), &at));
-            let permit = found!(wasmtime::error::Ok(folder.permit(store.data_mut())));
+            let permit = tried!(folder.permit(store.data_mut()));
             let entries = Entries { listing: Some(folder.list(permit)), read: VecDeque::new() };
             answer(Ok(store.data_mut().table.push(entries)?))
         })
@@ -170,8 +177,8 @@ fn link_listing(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                     && let Some(mut listing) = entries.listing.take()
                 {
                     let read = tokio::task::spawn_blocking(move || (listing.next(), listing)).await;
-                    let (read, listing) = found!(wasmtime::error::Ok(read.map_err(io::Error::other)));
-                    entries.read = found!(wasmtime::error::Ok(read)).into();
+                    let (read, listing) = tried!(read.map_err(io::Error::other));
+                    entries.read = tried!(read).into();
                     entries.listing = (!entries.read.is_empty()).then_some(listing);
                 }
                 answer(Ok(entries.read.pop_front().map(DirectoryEntry::from)))

@@ -28,13 +28,20 @@ fn code(error: &io::Error) -> ErrorCode {
     if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) { ErrorCode::CrossDevice } else { ErrorCode::from(error) }
 }
 
-/// The folder or file of a descriptor; what is wrong with it is the call's answer.
-macro_rules! found {
-    ($found:expr) => {
-        match $found? {
-            Ok(found) => found,
+/// What came of trying; an error is the call's answer.
+macro_rules! tried {
+    ($tried:expr) => {
+        match $tried {
+            Ok(done) => done,
             Err(error) => return answer(Err(error)),
         }
+    };
+}
+
+/// The folder or file of a descriptor; what is wrong with it is the call's answer, likewise.
+macro_rules! found {
+    ($found:expr) => {
+        tried!($found?)
     };
 }
 
@@ -82,9 +89,9 @@ fn link_opening(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     types.func_wrap_concurrent("[method]descriptor.open-at", |accessor: &Accessor<Guest>, (at, follow, path, open, flags): Open| {
         Box::pin(async move {
             let folder = found!(folder(accessor, &at));
-            let how = found!(wasmtime::error::Ok(how(follow, open, flags)));
-            let permit = found!(wasmtime::error::Ok(accessor.with(|mut store| folder.permit(store.get()))));
-            let opened = found!(wasmtime::error::Ok(folder.open(permit, path, how).await));
+            let how = tried!(how(follow, open, flags));
+            let permit = tried!(accessor.with(|mut store| folder.permit(store.get())));
+            let opened = tried!(folder.open(permit, path, how).await);
             answer(Ok(accessor.with(|mut store| opened.enter(store.get()))?))
         })
     })

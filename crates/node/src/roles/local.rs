@@ -157,6 +157,7 @@ impl Local {
             None => DataFolder::ephemeral()?,
         };
         data.note(&Holder::this_process(String::new()))?;
+        config.host.volumes.folder.get_or_insert_with(|| data.volumes_path());
         // The store is opened while the host starts: a new one is made with several syncs of the disk.
         let file = (!data.is_ephemeral()).then(|| data.store_path());
         let opening = tokio::task::spawn_blocking(move || file.map_or_else(EmbeddedStore::in_memory, |path| EmbeddedStore::open(&path)));
