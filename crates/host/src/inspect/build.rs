@@ -83,7 +83,7 @@ fn unmet(errors: &[PrepareError]) -> HashSet<(String, String)> {
 
 /// What a host would find while it prepares the parts, without compiling them.
 fn own_faults(workload: &Workload, seen: &[Seen], plan: Option<&LinkPlan>, rules: &Rules) -> Vec<PrepareError> {
-    let mut faults: Vec<PrepareError> = prepare::check_supported(workload).err().into_iter().collect();
+    let mut faults = Vec::new();
     let known = |part: &'_ Seen| part.known.as_ref().ok().map(|known| known.outline.clone());
     for (part, outline) in seen.iter().filter_map(|part| Some((part, known(part)?))) {
         let component = part.spec.name.clone();
