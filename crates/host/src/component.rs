@@ -87,13 +87,15 @@ pub(crate) struct Unit {
     pub(crate) others: Vec<Arc<Component>>,
     /// Where the binaries of the members lie in the composed one, with the members' seats.
     pub(crate) spans: Vec<(Range<u64>, usize)>,
+    /// Whether values are copied between its store and another: it calls its workload's service, or is it.
+    pub(crate) copies: bool,
 }
 
 impl Unit {
     /// A component by itself.
     #[cfg(test)]
     pub(crate) fn single(component: Arc<Component>) -> Unit {
-        Unit { root: component, others: Vec::new(), spans: Vec::new() }
+        Unit { root: component, others: Vec::new(), spans: Vec::new(), copies: false }
     }
 
     /// The member in whose code a trap arose, if that isn't the root.

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bridge::chain::Call;
 use crate::component::{Shared, Unit};
+use crate::copied;
 use crate::guest_store::GuestStore;
 use crate::invoke::fate::Fate;
 #[cfg(feature = "wasi-p3")]
@@ -35,7 +36,7 @@ const MAX_CONCURRENT: usize = 16_384;
 /// Bytes of the header fields that a guest makes, as they lie in memory: their text and 72 bytes for each (L31). The largest head that
 /// the ingress takes by default, 64 KiB of 100 fields, has room with a third to spare.
 const FIELDS_BYTES: usize = 96 << 10;
-/// Bytes that one call may copy out of the guest into the host (L31).
+/// Bytes that one call may copy out of the guest into the host (L31), unless it calls its service.
 const HOSTCALL_BYTES: usize = 16 << 20;
 
 /// The deadline of a request has passed while its guest computed.
@@ -227,7 +228,7 @@ impl WasiHttpView for Guest {
 pub(crate) fn store(engine: &Engine, unit: &Unit, request: Option<RequestId>, deadline: Instant) -> GuestStore {
     let mut store = Store::new(engine, Guest::new(unit, request, deadline));
     store.limiter(|guest| &mut guest.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_hostcall_fuel(if unit.copies { copied::HOSTCALL_BYTES } else { HOSTCALL_BYTES });
     store.set_max_component_handles(MAX_HANDLES);
     #[cfg(feature = "wasi-p3")]
     if let Some(table) = store.concurrent_resource_table() {

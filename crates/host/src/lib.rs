@@ -14,6 +14,7 @@ mod compile;
 mod component;
 mod config;
 mod config_store;
+mod copied;
 mod egress;
 mod engine;
 mod guest;

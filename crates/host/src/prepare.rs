@@ -24,6 +24,8 @@ use crate::bridge::calls::Calls;
 use crate::compile::{CompileError, Compiled, Compiler, Provides};
 use crate::component::{Component, Shared, Unit, Voice};
 use crate::config::HostConfig;
+use crate::copied::door::Door;
+use crate::copied::link::{Calls as ServiceCalls, Copied};
 use crate::egress;
 use crate::engine::{self, Engines};
 use crate::guest::Guest;
@@ -110,8 +112,6 @@ pub(crate) enum PrepareError {
     Unreadable { component: String, source: ReadError },
     #[error(transparent)]
     Linking(Box<LinkError>),
-    #[error("component {component} imports {import} of {provider}, which would be {way}: this host composes components only; {advice}")]
-    WayNotServed { component: String, import: String, provider: String, way: &'static str, advice: &'static str },
     #[error(
         "component {component} is composed into {root} and imports {import}: sockets of WASI 0.3 are only for a component that answers HTTP itself; use those of WASI 0.2, as Rust's standard library does, or call it over HTTP"
     )]
@@ -184,7 +184,7 @@ impl PrepareError {
             PrepareError::NoRunExport(_) => "NoRunExport",
             PrepareError::ServiceLimit(_) => "ServiceLimit",
             PrepareError::Volume { source, .. } => source.reason(),
-            PrepareError::WayNotServed { .. } | PrepareError::MemberSockets { .. } => "Unsupported",
+            PrepareError::MemberSockets { .. } => "Unsupported",
         }
     }
 }
@@ -213,6 +213,8 @@ struct Whole<'a> {
     pace: Arc<Pace>,
     loopback: Arc<Loopback>,
     siblings: Arc<Siblings>,
+    /// Where the service is called.
+    door: Arc<Door>,
     /// Ends all guests of the workload at once.
     cut: CancellationToken,
 }
@@ -233,6 +235,7 @@ impl Preparer {
             pace: self.shared.paces.of(owner),
             loopback: Loopback::new(),
             siblings: Siblings::new(Calls::new(self.calls.clone(), metrics.clone())),
+            door: Door::new(),
             cut: CancellationToken::new(),
         };
         let mut fetched = Vec::with_capacity(workload.components.len());
@@ -254,7 +257,7 @@ impl Preparer {
             // It is the last part, and the root of a unit of its own.
             Some(spec) => {
                 let unit = linked.iter().position(|unit| unit.root == workload.components.len());
-                Some(self.program(linked.remove(unit.expect("the service is a root")), spec)?)
+                Some(self.program(linked.remove(unit.expect("the service is a root")), spec, whole.door.clone())?)
             }
             None => None,
         };
@@ -275,17 +278,24 @@ impl Preparer {
         let spec = &fetched[unit.root].spec;
         let binary = units::binary(plan, unit, fetched);
         // What a unit of several lacks, or one that siblings are to provide for, its plan would have said.
-        let bridged = plan.links.iter().any(|link| link.way == Way::Bridged && unit.members.contains(&link.importer));
-        let missing = if unit.members.len() == 1 && !bridged { missing } else { |_: &Inspection| Vec::new() };
+        let carried = plan.links.iter().any(|link| link.way != Way::Fused && unit.members.contains(&link.importer));
+        let missing = if unit.members.len() == 1 && !carried { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
         let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides).await;
         let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };
-        let linker = set.linker(unit.members.len()).map_err(link_error)?;
+        let mut linker = set.linker(unit.members.len()).map_err(link_error)?;
+        let copied = copied(plan, unit);
+        if !copied.is_empty() {
+            let calls = ServiceCalls { door: whole.door.clone(), metrics: whole.metrics.clone() };
+            // What leads to this workload's service is in no other's linker.
+            calls.link(Arc::make_mut(&mut linker), &set.engine, &compiled.component, &copied).map_err(link_error)?;
+        }
         let pre = linker.instantiate_pre(&compiled.component).map_err(link_error)?;
-        let runs = Arc::new(self.unit(whole, unit, fetched, compiled.spans.clone()));
+        let copies = !copied.is_empty() || fetched[unit.root].role == Role::Service;
+        let runs = Arc::new(Unit { copies, ..self.unit(whole, unit, fetched, compiled.spans.clone()) });
         let entry = match inspection.http() {
             Some(export) => Some(Arc::new(Entry {
                 component: runs.root.clone(),
@@ -309,7 +319,7 @@ impl Preparer {
         let limits = |part: &usize| fetched[*part].spec.resources.limits.over(&self.config.limits);
         let all = unit.members.iter().map(limits).reduce(together).unwrap_or_default();
         let others = unit.members.iter().skip(1).map(|part| self.identity(whole, &fetched[*part], limits(part))).collect();
-        Unit { root: self.identity(whole, &fetched[unit.root], all), others, spans }
+        Unit { root: self.identity(whole, &fetched[unit.root], all), others, spans, copies: false }
     }
 
     fn identity(&self, whole: &Whole<'_>, of: &Fetched, limits: Effective) -> Arc<Component> {
@@ -374,6 +384,12 @@ fn meet(siblings: &Siblings, fetched: &[Fetched], plan: &LinkPlan, linked: &[Lin
     let components = (0..fetched.len()).filter(|part| fetched[*part].role == Role::Component);
     let bridged = plan.links.iter().filter(|link| link.way == Way::Bridged);
     siblings.meet(components.map(|part| (name(part), entry(part))), bridged.map(|link| (name(link.importer), name(link.exporter))));
+}
+
+/// What the members of a unit import of the service.
+fn copied(plan: &LinkPlan, unit: &berth_link::Unit) -> Vec<Copied> {
+    let links = plan.links.iter().filter(|link| link.way == Way::Copied && unit.members.contains(&link.importer));
+    links.map(|link| Copied { import: link.import.clone(), export: link.export.clone() }).collect()
 }
 
 /// Limits of two members that share a store: of memory and tables the sum, of all else the first's.

@@ -30,6 +30,7 @@ use self::standing::Standing;
 use self::threads::Threads;
 use crate::compile::Compiled;
 use crate::component::Unit;
+use crate::copied::door::Door;
 
 /// The service's name among the components of its workload, in logs and messages.
 pub(crate) const NAME: &str = "service";
@@ -42,6 +43,8 @@ pub(crate) struct Program {
     pub(crate) unit: Arc<Unit>,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) pre: RunPre,
+    /// Where calls of it come in.
+    pub(crate) door: Arc<Door>,
     pub(crate) restarts: Policy,
     /// How long a service that doesn't listen goes on before it counts as running.
     pub(crate) settle: Duration,

@@ -31,7 +31,7 @@ pub(crate) fn announce(store: &mut StoreContextMut<'_, Guest>, seat: Seat, by: B
 
 /// The request whose task calls the host now, where the instance serves several at once.
 #[cfg(feature = "wasi-p3")]
-fn working_for(store: &mut StoreContextMut<'_, Guest>) -> Option<Arc<Call>> {
+pub(crate) fn working_for(store: &mut StoreContextMut<'_, Guest>) -> Option<Arc<Call>> {
     if !store.data().is_shared() {
         return None;
     }
@@ -40,7 +40,7 @@ fn working_for(store: &mut StoreContextMut<'_, Guest>) -> Option<Arc<Call>> {
 }
 
 #[cfg(not(feature = "wasi-p3"))]
-fn working_for(_: &mut StoreContextMut<'_, Guest>) -> Option<Arc<Call>> {
+pub(crate) fn working_for(_: &mut StoreContextMut<'_, Guest>) -> Option<Arc<Call>> {
     None
 }
 

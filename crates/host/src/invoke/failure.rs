@@ -8,6 +8,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::ending::WorkloadEnded;
 use crate::bridge::code::Code;
+use crate::copied::failure::CallFailed;
 use crate::guest::DeadlinePassed;
 use crate::limiter::Hit;
 use crate::metrics::Ended;
@@ -54,6 +55,9 @@ pub(crate) enum Failure {
     /// Its task is gone.
     #[error("ended with its host's task")]
     Gone,
+    /// It called its workload's service, which gave nothing.
+    #[error("{0}")]
+    Call(CallFailed),
     /// A component that it is linked to failed, in its own code.
     #[error("failed in component {0}, which {1}")]
     In(Arc<str>, Box<Failure>),
@@ -76,6 +80,9 @@ impl Failure {
         }
         if error.downcast_ref::<WorkloadEnded>().is_some() {
             return Failure::Cut;
+        }
+        if let Some(call) = error.downcast_ref::<CallFailed>() {
+            return Failure::Call(call.clone());
         }
         if let Some(pool) = error.downcast_ref::<PoolConcurrencyLimitError>() {
             return Failure::NoInstance(pool.to_string());
@@ -101,6 +108,7 @@ impl Failure {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Failure::In(_, failure) => failure.status(),
+            Failure::Call(call) => call.why.status(),
             Failure::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Failure::NoInstance(_) | Failure::Limit(Hit::HostMemory) | Failure::Cut => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -111,6 +119,7 @@ impl Failure {
     pub(crate) fn ended(&self) -> Ended {
         match self {
             Failure::In(_, failure) => failure.ended(),
+            Failure::Call(call) => call.why.ended(),
             Failure::Deadline(_) => Ended::Timeout,
             Failure::NoInstance(_) => Ended::Refused,
             Failure::Limit(_) | Failure::Stack => Ended::Limit,
@@ -122,6 +131,7 @@ impl Failure {
     pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
             Failure::In(_, failure) => failure.event(),
+            Failure::Call(call) => Some(call.why.event()),
             Failure::Deadline(_) => Some("DeadlineExceeded"),
             Failure::Limit(Hit::Memory(_)) => Some("MemoryLimit"),
             Failure::Limit(Hit::HostMemory) => Some("HostMemory"),

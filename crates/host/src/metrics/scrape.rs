@@ -102,7 +102,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMet
     }
     let mut calls = encoder.encode_descriptor(
         "berth_component_calls",
-        "HTTP calls from one component of a workload to another, by how they ended",
+        "calls from one component of a workload to another that the host carried, by how they ended",
         None,
         MetricType::Counter,
     )?;

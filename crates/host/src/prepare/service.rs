@@ -5,6 +5,7 @@ use std::sync::Arc;
 use berth_model::workload;
 
 use super::{Linked, PrepareError, Preparer};
+use crate::copied::door::Door;
 use crate::service::restart::Policy;
 use crate::service::run::RunPre;
 use crate::service::{NAME, Program};
@@ -24,7 +25,7 @@ pub(crate) fn as_component(service: &workload::Service) -> workload::Component {
 
 impl Preparer {
     /// The service, ready to be started.
-    pub(super) fn program(&self, linked: Linked, service: &workload::Service) -> Result<Program, PrepareError> {
+    pub(super) fn program(&self, linked: Linked, service: &workload::Service, door: Arc<Door>) -> Result<Program, PrepareError> {
         let Linked { inspection, runs, engine, pre, code, .. } = linked;
         let export = inspection.run().ok_or(PrepareError::NoRunExport(inspection.exports))?;
         let pre = RunPre::new(export, pre);
@@ -36,6 +37,6 @@ impl Preparer {
         })?;
         let restarts =
             Policy { most: service.max_restarts, window: services.window, first: services.first_wait, longest: services.longest_wait };
-        Ok(Program { unit: runs, engine, pre, restarts, settle: services.settle, _room: room, _compiled: code })
+        Ok(Program { unit: runs, engine, pre, door, restarts, settle: services.settle, _room: room, _compiled: code })
     }
 }

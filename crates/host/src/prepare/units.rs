@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use berth_link::{LinkPlan, Part, Role, Unit, Way, World};
+use berth_link::{LinkPlan, Part, Role, Unit, World};
 use berth_model::digest::Digest;
 use berth_model::interface::InterfaceName;
 use berth_model::workload::{self, Workload};
@@ -24,18 +24,6 @@ pub(super) struct Fetched {
     pub(super) artifact: Artifact,
     /// The volumes that it sees, once they are opened.
     pub(super) mounts: Arc<[Mount]>,
-}
-
-/// Of the ways that a plan knows, this host goes two.
-fn refuse_ways(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
-    let Some(link) = plan.links.iter().find(|link| link.way == Way::Copied) else { return Ok(()) };
-    Err(PrepareError::WayNotServed {
-        component: parts[link.importer].name.to_owned(),
-        import: link.import.clone(),
-        provider: parts[link.exporter].name.to_owned(),
-        way: link.way.word(),
-        advice: "let a component export it, not the service",
-    })
 }
 
 /// Sockets of WASI 0.3 are made by functions of the interface that has their types, so that a member's can't be told from another's.
@@ -65,7 +53,6 @@ pub(crate) fn decide(workload: &Workload, parts: &[Part<'_>]) -> Result<LinkPlan
 
 /// Refuses what a plan may have and this host can't serve.
 pub(crate) fn refuse(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
-    refuse_ways(plan, parts)?;
     refuse_sockets(plan, parts)
 }
 

@@ -48,6 +48,17 @@ impl Ending {
     }
 }
 
+impl fmt::Display for Ending {
+    /// As said of the service.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Done => f.write_str("has ended by itself with success"),
+            Ending::Failed(fault) => fault.fmt(f),
+            Ending::Cut => f.write_str("was ended"),
+        }
+    }
+}
+
 impl Fault {
     /// What the log says beyond the message: the backtrace (L43).
     pub(super) fn detail(&self) -> Option<&str> {

@@ -88,6 +88,10 @@ impl Keeper {
     }
 
     fn say(&self, phase: Phase) {
+        // What callers are told while it isn't up.
+        if !phase.message().is_empty() {
+            self.program.door.down(phase.message());
+        }
         self.standing.send_modify(|standing| standing.phase = phase);
     }
 

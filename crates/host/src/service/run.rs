@@ -13,6 +13,9 @@ use wasmtime_wasi::p3;
 use super::Program;
 use super::ending::{Ending, Fault};
 use super::signal::UntilTold;
+use crate::copied::door::Door;
+#[cfg(feature = "wasi-p3")]
+use crate::copied::serve;
 use crate::guest::{self, Guest};
 use crate::intake::RunExport;
 use crate::invoke::ending::WorkloadEnded;
@@ -41,7 +44,8 @@ impl RunPre {
         }
     }
 
-    async fn run(&self, store: &mut Store<Guest>) -> wasmtime::Result<Result<(), ()>> {
+    /// From an instance of its own to the program's end. What its door lets in is done beside it.
+    async fn run(&self, store: &mut Store<Guest>, door: &Door) -> wasmtime::Result<Result<(), ()>> {
         match self {
             RunPre::P2(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
@@ -49,13 +53,14 @@ impl RunPre {
             }
             #[cfg(feature = "wasi-p3")]
             RunPre::P3(pre) => {
-                let command = pre.instantiate_async(&mut *store).await?;
+                let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
+                let command = p3::bindings::Command::new(&mut *store, &instance)?;
+                let callees = serve::callees(store, &instance, &door.exports())?;
+                let mut opened = door.open();
                 store
                     .run_concurrent(async |accessor| {
-                        let ended = command.wasi_cli_run().call_run(accessor).await?;
-                        // What it has written is still on its way.
-                        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                        Ok(ended)
+                        let program = command.wasi_cli_run().call_run(accessor);
+                        serve::beside(accessor, program, &callees, &mut opened.visits).await
                     })
                     .await?
             }
@@ -71,7 +76,7 @@ pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: Can
     store.data_mut().fated(&fate);
     let work = async {
         turn::first(&program.unit.root.pace).await;
-        program.pre.run(&mut store).await
+        program.pre.run(&mut store, &program.door).await
     };
     // A guest that computes yields at each tick, so a cut reaches it too.
     let ended = tokio::select! {
@@ -80,6 +85,7 @@ pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: Can
         () = cut.cancelled() => Err(WorkloadEnded.into()),
     };
     let ending = Ending::of(&program.unit, ended, store.data().limiter.hit());
+    program.door.ends(&ending.to_string());
     // Said before the store is dropped: the connections of one that failed break off, they don't end.
     if ending == Ending::Done {
         fate.done()

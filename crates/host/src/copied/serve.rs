@@ -1,0 +1,105 @@
+//! The service's side: takes calls through its door while `run` goes on.
+//!
+//! A program of WASI 0.3 waits without holding its instance, so its exports can be called beside `run` and beside each other. Nothing in the
+//! engine ends a call that has begun: one whose caller is gone goes on, its answer is nobody's, and it keeps its place among the
+//! [`MAX_INSIDE`] until it returns.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use wasmtime::component::{Accessor, Func, Instance, Val};
+use wasmtime::{AsContextMut, Store};
+
+use super::door::{Export, Visit};
+use super::failure::Why;
+use super::value;
+use crate::guest::Guest;
+
+/// Calls that are inside a service at once; more wait in its queue (L31).
+pub(crate) const MAX_INSIDE: usize = 64;
+
+/// A function of an instance, with how many results it has.
+pub(crate) struct Callee {
+    func: Func,
+    results: usize,
+}
+
+/// Finds the functions of an instance of the service.
+pub(crate) fn callees(store: &mut Store<Guest>, instance: &Instance, exports: &[Export]) -> wasmtime::Result<Vec<Callee>> {
+    let find = |export: &Export| {
+        let lost = || wasmtime::format_err!("the service exports no function {}", export.function);
+        let interface = match &export.interface {
+            Some(name) => Some(instance.get_export_index(&mut *store, None, name).ok_or_else(lost)?),
+            None => None,
+        };
+        let index = instance.get_export_index(&mut *store, interface.as_ref(), &export.function).ok_or_else(lost)?;
+        let func = instance.get_func(&mut *store, index).ok_or_else(lost)?;
+        let results = func.ty(store.as_context_mut()).results().len();
+        Ok(Callee { func, results })
+    };
+    exports.iter().map(find).collect()
+}
+
+/// Lets callers in until `program` has ended and all that are still waited for were answered. An error is the service's failure.
+pub(crate) async fn beside<R>(
+    accessor: &Accessor<Guest>,
+    program: impl Future<Output = wasmtime::Result<R>>,
+    callees: &[Callee],
+    visits: &mut mpsc::Receiver<Visit>,
+) -> wasmtime::Result<R> {
+    let (mut inside, abandoned) = (FuturesUnordered::new(), AtomicUsize::new(0));
+    let mut program = pin!(program);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut program => break ended?,
+            Some(done) = inside.next() => done?,
+            Some(visit) = visits.recv(), if inside.len() < MAX_INSIDE => inside.push(attend(accessor, callees, visit, &abandoned)),
+        }
+    };
+    visits.close();
+    let mut wanted = poll_fn(|cx| {
+        while let Poll::Ready(Some(done)) = inside.poll_next_unpin(cx) {
+            done?;
+        }
+        if inside.len() > abandoned.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(Ok(inside.is_empty())) }
+    });
+    let all_returned: wasmtime::Result<bool> = (&mut wanted).await;
+    if all_returned? {
+        // What it has written is still on its way.
+        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+    }
+    Ok(ended)
+}
+
+/// One call, to its end.
+async fn attend(accessor: &Accessor<Guest>, callees: &[Callee], visit: Visit, abandoned: &AtomicUsize) -> wasmtime::Result<()> {
+    let Visit { function, arguments, mut answer } = visit;
+    // Its caller left while it waited.
+    if answer.is_closed() {
+        return Ok(());
+    }
+    let callee = &callees[function];
+    let mut results = vec![Val::Bool(false); callee.results];
+    {
+        let mut call = pin!(callee.func.call_concurrent(accessor, &arguments, &mut results));
+        tokio::select! {
+            biased;
+            done = &mut call => done?,
+            () = answer.closed() => {
+                abandoned.fetch_add(1, Ordering::Relaxed);
+                let done = call.await;
+                abandoned.fetch_sub(1, Ordering::Relaxed);
+                return done;
+            }
+        }
+    }
+    let result = value::bytes(&results).map(|_| results).map_err(Why::of_result);
+    // Who left just now misses nothing.
+    let _ = answer.send(result);
+    Ok(())
+}
