@@ -388,8 +388,12 @@ fn meet(siblings: &Siblings, fetched: &[Fetched], plan: &LinkPlan, linked: &[Lin
 
 /// What the members of a unit import of the service.
 fn copied(plan: &LinkPlan, unit: &berth_link::Unit) -> Vec<Copied> {
-    let links = plan.links.iter().filter(|link| link.way == Way::Copied && unit.members.contains(&link.importer));
-    links.map(|link| Copied { import: link.import.clone(), export: link.export.clone() }).collect()
+    let links = plan.links.iter().filter(|link| link.way == Way::Copied);
+    let copied = |link: &berth_link::Link| {
+        let seat = unit.members.iter().position(|member| *member == link.importer)?;
+        Some(Copied { import: berth_link::renamed(seat, &link.import), export: link.export.clone() })
+    };
+    links.filter_map(copied).collect()
 }
 
 /// Limits of two members that share a store: of memory and tables the sum, of all else the first's.

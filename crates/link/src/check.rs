@@ -19,6 +19,10 @@ pub(crate) fn types(parts: &[Part<'_>], links: &[Link], index: &Index<'_>) -> Re
         let expected = parts[link.importer].world.imports.get(&link.import);
         let found = parts[link.exporter].world.exports.get(&link.export);
         let (Some(expected), Some(found)) = (expected, found) else { continue };
+        if link.way == Way::Copied && !copy::enters(parts[link.exporter].world) {
+            wrong.push(copy::no_entry(parts, link));
+            continue;
+        }
         // What can't be copied isn't the same on both sides either.
         if let Some(refusal) = copy::refusal(parts, link, expected).filter(|_| link.way == Way::Copied) {
             wrong.push(refusal);

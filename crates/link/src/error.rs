@@ -80,6 +80,18 @@ pub enum LinkError {
     /// A type can't be copied from one store to another.
     #[error(transparent)]
     CannotCopy(Box<Uncopied>),
+    /// A service can't be called while it runs.
+    #[error(
+        "component `{component}` imports `{import}` from `{provider}`, which exports wasi:cli/run of WASI 0.2: such a program holds its instance as long as it runs, so that nothing else of it can be called; build it for WASI 0.3, whose `run` is async, or call it by TCP on the workload's loopback"
+    )]
+    CannotEnter {
+        /// Who imports.
+        component: String,
+        /// What.
+        import: String,
+        /// The service.
+        provider: String,
+    },
     /// A component that must be composed with others has a form that composition doesn't know.
     #[error(
         "component `{component}` has {kind}, `{name}`, among its imports and exports, so that it can't be linked with others; build it from a WIT world"
@@ -141,7 +153,9 @@ impl LinkError {
             LinkError::Missing(_) => "MissingImport",
             LinkError::Mismatch(_) => "ImportMismatch",
             LinkError::Cycle { .. } => "LinkCycle",
-            LinkError::CannotFuse { .. } | LinkError::CannotCopy(_) | LinkError::Unfit { .. } => "UnlinkableImport",
+            LinkError::CannotFuse { .. } | LinkError::CannotCopy(_) | LinkError::CannotEnter { .. } | LinkError::Unfit { .. } => {
+                "UnlinkableImport"
+            }
             LinkError::TooManyMembers { .. } => "TooManyLinks",
             LinkError::NoEntry | LinkError::SeveralEntries { .. } | LinkError::BadEntry { .. } => "NoEntry",
             LinkError::Several(all) => all.first().map_or("InvalidLink", LinkError::reason),

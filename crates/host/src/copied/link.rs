@@ -25,7 +25,7 @@ pub(crate) struct Calls {
     pub(crate) metrics: Arc<WorkloadMetrics>,
 }
 
-/// An import that the service satisfies, by its two names.
+/// An import that the service satisfies, by its name in the unit and the service's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Copied {
     pub(crate) import: String,

@@ -52,7 +52,8 @@ pub(crate) async fn beside<R>(
     callees: &[Callee],
     visits: &mut mpsc::Receiver<Visit>,
 ) -> wasmtime::Result<R> {
-    let (mut inside, abandoned) = (FuturesUnordered::new(), AtomicUsize::new(0));
+    let abandoned = AtomicUsize::new(0);
+    let mut inside = FuturesUnordered::new();
     let mut program = pin!(program);
     let ended = loop {
         tokio::select! {

@@ -6,6 +6,7 @@ mod bodies;
 mod bounds;
 mod bridge;
 mod config;
+mod copied;
 mod egress;
 mod harness;
 mod known;

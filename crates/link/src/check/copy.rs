@@ -1,6 +1,8 @@
-//! Which types can be copied from one store to another.
+//! Which types can be copied from one store to another, and which services take calls.
 
 use std::collections::HashSet;
+
+use berth_model::interface::InterfaceName;
 
 use crate::error::{LinkError, Uncopied};
 use crate::plan::{Link, Part};
@@ -24,6 +26,25 @@ pub(super) fn refusal(parts: &[Part<'_>], link: &Link, item: &Item) -> Option<Li
         found,
         what,
     })))
+}
+
+/// Whether a service can be called while it runs. A program of WASI 0.3 waits without holding its instance; one of 0.2 holds it from the
+/// beginning of `run` to its end, and the engine lets no call in (with 0.3's engine it would queue until `run` has returned, with 0.2's
+/// nobody else has the store). One that is no program at all is refused where programs are looked for.
+pub(super) fn enters(service: &World) -> bool {
+    let runs = |minor: u64| {
+        let is_run = |name: InterfaceName| {
+            name.is("wasi", "cli", "run") && name.version.is_some_and(|version| version.major == 0 && version.minor == minor)
+        };
+        service.exports().any(|export| export.parse().is_ok_and(is_run))
+    };
+    runs(3) || !runs(2)
+}
+
+/// Says that it can't.
+pub(super) fn no_entry(parts: &[Part<'_>], link: &Link) -> LinkError {
+    let (component, provider) = (parts[link.importer].name.to_owned(), parts[link.exporter].name.to_owned());
+    LinkError::CannotEnter { component, import: link.import.clone(), provider }
 }
 
 type Found = (String, String, &'static str);

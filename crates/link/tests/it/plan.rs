@@ -209,6 +209,20 @@ fn what_a_service_exports_is_copied_where_that_is_possible() {
 }
 
 #[test]
+fn a_service_of_wasi_02_cant_be_called_while_it_runs_and_one_of_03_can() {
+    let plan = |runs: &[&str]| {
+        let service = guest("service", &plain(&[], &[runs, &["x:svc/api"]].concat())).service();
+        try_plan(&[guest("web", &plain(&["x:svc/api"], &[])), service])
+    };
+    let error = plan(&["wasi:cli/run@0.2.12"]).unwrap_err();
+    assert_eq!(error.reason(), "UnlinkableImport");
+    assert!(error.to_string().contains("`web` imports `x:svc/api` from `service`, which exports wasi:cli/run of WASI 0.2"), "{error}");
+    for runs in [&["wasi:cli/run@0.3.0"][..], &["wasi:cli/run@0.2.12", "wasi:cli/run@0.3.0"], &[]] {
+        assert_eq!(plan(runs).unwrap().links[0].way, Way::Copied, "{runs:?}");
+    }
+}
+
+#[test]
 fn l31_units_are_bounded() {
     let imports: Vec<String> = (0..MAX_MEMBERS).map(|i| format!("x:lib{i}/api")).collect();
     let root = |count: usize| guest("root", &plain(&imports[..count].iter().map(String::as_str).collect::<Vec<_>>(), &[]));

@@ -57,7 +57,7 @@ fn every_folder_of_a_guest_is_in_the_list() {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let shared = [".cargo", "common", "wit", "link-wit", "flow-wit", "target"].contains(&name.as_str());
+        let shared = [".cargo", "common", "wit", "link-wit", "flow-wit", "desk-wit", "target"].contains(&name.as_str());
         assert!(shared || !entry.path().is_dir() || known(&name), "guests/{name} is not in FIXTURES");
     }
 }
