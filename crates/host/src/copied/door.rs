@@ -51,9 +51,9 @@ struct State {
 }
 
 /// The door of one run; closed when dropped.
-#[cfg_attr(not(feature = "wasi-p3"), expect(dead_code, reason = "services of 0.2 take no calls"))]
 pub(crate) struct Opened<'a> {
     door: &'a Door,
+    #[cfg_attr(not(feature = "wasi-p3"), expect(dead_code, reason = "services of 0.2 take no calls"))]
     pub(crate) visits: mpsc::Receiver<Visit>,
 }
 
@@ -72,14 +72,7 @@ impl Door {
         })
     }
 
-    /// The functions that somebody calls, by their places.
-    #[cfg(feature = "wasi-p3")]
-    pub(crate) fn exports(&self) -> Vec<Export> {
-        self.exports.lock().expect("no panic while held").clone()
-    }
-
     /// Opens it for a run of the service that begins.
-    #[cfg(feature = "wasi-p3")]
     pub(crate) fn open(&self) -> Opened<'_> {
         let (calls, visits) = mpsc::channel(QUEUE);
         self.state.send_modify(|state| {
@@ -88,15 +81,6 @@ impl Door {
             state.ended = "was ended".into();
         });
         Opened { door: self, visits }
-    }
-
-    /// Says how the run that is at its end came to it, before its calls learn that it has: of the service, such as "trapped".
-    pub(crate) fn ends(&self, how: &str) {
-        self.state.send_modify(|state| {
-            state.calls = None;
-            state.ended = how.into();
-            state.down = format!("it {how}").into();
-        });
     }
 
     /// Says why the service isn't up, in a sentence.
@@ -136,11 +120,28 @@ impl Door {
     }
 }
 
+impl Opened<'_> {
+    /// The functions that somebody calls, by their places.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn exports(&self) -> Vec<Export> {
+        self.door.exports.lock().expect("no panic while held").clone()
+    }
+
+    /// Closes it, with how the run came to its end, as said of the service: "trapped". Callers that hear of the end wait for this.
+    pub(crate) fn ends(&self, how: &str) {
+        self.door.state.send_modify(|state| {
+            state.calls = None;
+            state.ended = how.into();
+            state.down = format!("it {how}").into();
+        });
+    }
+}
+
 impl Drop for Opened<'_> {
     fn drop(&mut self) {
         // Mostly it was said how it ended; a task that was aborted says nothing.
         if self.door.state.borrow().calls.is_some() {
-            self.door.ends("was ended");
+            self.ends("was ended");
         }
     }
 }
@@ -169,7 +170,7 @@ mod tests {
         let (answer, ()) = tokio::join!(door.call(0, Vec::new(), soon()), async {
             drop(opened.visits.recv().await.unwrap());
             tokio::task::yield_now().await;
-            door.ends("trapped");
+            opened.ends("trapped");
         });
         assert_eq!(answer, Err(Why::Ended("trapped".into())));
         drop(opened);
@@ -199,6 +200,6 @@ mod tests {
         let door = Door::new();
         let export = |function: &str| Export { interface: Some("x:y/z".into()), function: function.into() };
         assert_eq!((door.know(export("f")), door.know(export("g")), door.know(export("f"))), (0, 1, 0));
-        assert_eq!(door.exports(), [export("f"), export("g")]);
+        assert_eq!(door.open().exports(), [export("f"), export("g")]);
     }
 }

@@ -13,7 +13,7 @@ use wasmtime_wasi::p3;
 use super::Program;
 use super::ending::{Ending, Fault};
 use super::signal::UntilTold;
-use crate::copied::door::Door;
+use crate::copied::door::Opened;
 #[cfg(feature = "wasi-p3")]
 use crate::copied::serve;
 use crate::guest::{self, Guest};
@@ -45,7 +45,7 @@ impl RunPre {
     }
 
     /// From an instance of its own to the program's end. What its door lets in is done beside it.
-    async fn run(&self, store: &mut Store<Guest>, door: &Door) -> wasmtime::Result<Result<(), ()>> {
+    async fn run(&self, store: &mut Store<Guest>, opened: &mut Opened<'_>) -> wasmtime::Result<Result<(), ()>> {
         match self {
             RunPre::P2(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
@@ -55,8 +55,7 @@ impl RunPre {
             RunPre::P3(pre) => {
                 let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
                 let command = p3::bindings::Command::new(&mut *store, &instance)?;
-                let callees = serve::callees(store, &instance, &door.exports())?;
-                let mut opened = door.open();
+                let callees = serve::callees(store, &instance, &opened.exports())?;
                 store
                     .run_concurrent(async |accessor| {
                         let program = command.wasi_cli_run().call_run(accessor);
@@ -74,9 +73,11 @@ pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: Can
     store.data_mut().serves_long(UntilTold::new(told));
     let fate = Fate::default();
     store.data_mut().fated(&fate);
+    // Calls wait at it until there is an instance.
+    let mut opened = program.door.open();
     let work = async {
         turn::first(&program.unit.root.pace).await;
-        program.pre.run(&mut store, &program.door).await
+        program.pre.run(&mut store, &mut opened).await
     };
     // A guest that computes yields at each tick, so a cut reaches it too.
     let ended = tokio::select! {
@@ -85,7 +86,8 @@ pub(super) async fn run(program: Arc<Program>, told: CancellationToken, cut: Can
         () = cut.cancelled() => Err(WorkloadEnded.into()),
     };
     let ending = Ending::of(&program.unit, ended, store.data().limiter.hit());
-    program.door.ends(&ending.to_string());
+    // Before it closes, which its callers are about to see.
+    opened.ends(&ending.to_string());
     // Said before the store is dropped: the connections of one that failed break off, they don't end.
     if ending == Ending::Done {
         fate.done()
