@@ -71,6 +71,7 @@ impl hall::Guest for Service {
     }
 
     async fn wait(ms: u64) -> u32 {
+        print("waits\n").await;
         monotonic_clock::wait_for(ms * 1_000_000).await;
         print("waited\n").await;
         WAITED.fetch_add(1, Relaxed)

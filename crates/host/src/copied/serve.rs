@@ -104,3 +104,69 @@ async fn attend(accessor: &Accessor<Guest>, callees: &[Callee], visit: Visit, ab
     let _ = answer.send(result);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::Notify;
+    use wasmtime::component::{Component, Linker};
+    use wasmtime::{Config, Engine, Store};
+
+    /// A program whose `run` is lifted like those of 0.2, and a function beside it.
+    const PROGRAM: &str = r#"(component
+        (import "wait" (func $wait))
+        (core func $wait' (canon lower (func $wait)))
+        (core module $m
+            (import "" "wait" (func $wait))
+            (func (export "run") call $wait)
+            (func (export "f")))
+        (core instance $i (instantiate $m (with "" (instance (export "wait" (func $wait'))))))
+        (func (export "run") (canon lift (core func $i "run")))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+
+    /// Why a service of 0.2 is refused to callers: not that the engine would say no.
+    #[tokio::test]
+    async fn the_engine_keeps_calls_waiting_until_a_sync_run_has_returned() {
+        let mut config = Config::new();
+        config.wasm_component_model_async(true);
+        let engine = Engine::new(&config).unwrap();
+        let (component, mut linker) = (Component::new(&engine, PROGRAM).unwrap(), Linker::<()>::new(&engine));
+        let goes_on = Arc::new(Notify::new());
+        let waiting = goes_on.clone();
+        let wait = move |_: wasmtime::StoreContextMut<'_, ()>, (): ()| -> Box<dyn Future<Output = wasmtime::Result<()>> + Send + '_> {
+            let waiting = waiting.clone();
+            Box::new(async move {
+                waiting.notified().await;
+                Ok(())
+            })
+        };
+        linker.root().func_wrap_async("wait", wait).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+        let [run, f] = ["run", "f"].map(|name| instance.get_func(&mut store, name).unwrap());
+        let order = Mutex::new(Vec::new());
+        let calls = store.run_concurrent(async |accessor| {
+            let run = async {
+                run.call_concurrent(accessor, &[], &mut []).await.unwrap();
+                order.lock().unwrap().push("run");
+            };
+            let f = async {
+                tokio::task::yield_now().await;
+                f.call_concurrent(accessor, &[], &mut []).await.unwrap();
+                order.lock().unwrap().push("f");
+            };
+            tokio::join!(run, f);
+        });
+        let go = async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            order.lock().unwrap().push("go");
+            goes_on.notify_one();
+        };
+        tokio::join!(calls, go).0.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["go", "run", "f"]);
+    }
+}
