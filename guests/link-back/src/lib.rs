@@ -72,6 +72,14 @@ impl Guest for Back {
         bytes.iter().map(|byte| u32::from(*byte)).fold(0, u32::wrapping_add)
     }
 
+    fn text_length(text: String) -> u32 {
+        text.len() as u32
+    }
+
+    fn bytes_length(bytes: Vec<u8>) -> u32 {
+        bytes.len() as u32
+    }
+
     fn increment(by: u32) -> u32 {
         CALLS.with(|calls| added(calls, by))
     }

@@ -3,6 +3,8 @@
 wit_bindgen::generate!({ path: "../link-wit", world: "front" });
 wasip2::http::proxy::export!(Front);
 
+use std::time::Instant;
+
 use guest_common::{Target, json};
 use test::link::probe::{self, Counter, Point, Shape};
 use test::link::relay;
@@ -58,6 +60,7 @@ fn answer(target: &Target) -> Result<String, String> {
             format!("{direct} {}", relay::increment(10))
         }
         "/types" => types(target.number("size", 1000) as usize),
+        "/calls" => calls(&text("what"), target.number("n", 1))?,
         "/back/fail" => {
             probe::fail();
             unreachable!("it trapped")
@@ -80,4 +83,23 @@ fn types(size: usize) -> String {
     let (added, seen) = (counter.add(1), probe::peek(&counter));
     let finished = probe::finish(counter, 1);
     format!("{} {} {radius} {} {added} {seen} {finished}", back.x, back.label, probe::sum(&vec![1; size]))
+}
+
+/// Calls the probe so often in a loop; nanoseconds that all of it took, and the last answer.
+fn calls(what: &str, times: u64) -> Result<String, String> {
+    let (text, bytes) = ("x".repeat(64), vec![1; 64 << 10]);
+    let counter = Counter::new(0);
+    let start = Instant::now();
+    let last = match what {
+        "u32" => repeated(times, || probe::increment(1)),
+        "string" => repeated(times, || probe::text_length(&text)),
+        "list" => repeated(times, || probe::bytes_length(&bytes)),
+        "method" => repeated(times, || counter.add(1)),
+        other => return Err(format!("no call {other}")),
+    };
+    Ok(format!("{} {last}", start.elapsed().as_nanos()))
+}
+
+fn repeated(times: u64, call: impl Fn() -> u32) -> u32 {
+    (0..times).fold(0, |_, _| call())
 }

@@ -47,6 +47,19 @@ async fn every_kind_of_value_crosses_from_one_component_to_another() {
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "-7 seven 3 70000 41 41 42"));
 }
 
+/// The benchmark `calls` measures these.
+#[tokio::test]
+async fn calls_in_a_loop_are_timed_by_the_caller_s_clock() {
+    let bench = Bench::start();
+    bench.run(front()).await;
+    for (what, last) in [("u32", "3"), ("string", "64"), ("list", "65536"), ("method", "3")] {
+        let answer = bench.get_from("two", &format!("/calls?what={what}&n=3")).await;
+        let (nanoseconds, given) = answer.body.split_once(' ').unwrap_or_default();
+        assert!(answer.status == StatusCode::OK && nanoseconds.parse::<u64>().is_ok(), "{what}: {}", answer.body);
+        assert_eq!(given, last, "{what}");
+    }
+}
+
 #[tokio::test]
 async fn two_ways_to_a_component_lead_to_one_instance_and_the_next_request_gets_another() {
     let bench = Bench::start();
