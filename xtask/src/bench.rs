@@ -5,6 +5,7 @@
 //! these files, so it may come from several runs.
 
 mod bodies;
+mod chains;
 mod client;
 mod figures;
 mod hello;
@@ -95,6 +96,8 @@ pub enum Scenario {
     Macro,
     /// A workload beside one that spins, leaks, floods or traps
     Neighbours,
+    /// Two components of a workload that call each other over HTTP, in every direction between WASI 0.2 and 0.3
+    Chains,
 }
 
 impl Scenario {
@@ -118,6 +121,7 @@ impl Scenario {
             Scenario::Bodies => bodies::measure(lab).await,
             Scenario::Macro => mixed::measure(lab).await,
             Scenario::Neighbours => neighbours::measure(lab).await,
+            Scenario::Chains => chains::measure(lab).await,
         }
     }
 }

@@ -121,7 +121,7 @@ impl Hello {
         let (berth, peer, manifest) = self.launches(lab)?;
         let pair = Pair::serve(lab, &berth, &peer).await?;
         for side in Side::BOTH {
-            wrk::run(lab, pair.of(side).addr(), WARM_UP_CONNECTIONS, lab.warm_up()).await?;
+            wrk::run(lab, pair.of(side).addr(), "/", WARM_UP_CONNECTIONS, lab.warm_up()).await?;
         }
         let mut samples = Vec::new();
         for round in 0..lab.rounds() {
@@ -143,7 +143,7 @@ impl Hello {
         let mut commands = vec![berth.line()];
         commands.extend(manifest);
         commands.push(peer.line());
-        commands.extend(CONNECTIONS.map(|connections| wrk::line(connections, lab.seconds())));
+        commands.extend(CONNECTIONS.map(|connections| wrk::line("/", connections, lab.seconds())));
         Ok(self.report(&samples, commands))
     }
 
@@ -203,7 +203,7 @@ impl Hello {
 
 async fn sample(lab: &Lab, server: &Server, side: Side, connections: u32, round: u32) -> Result<Sample> {
     let before = server.process.cpu()?;
-    let counted = wrk::run(lab, server.addr(), connections, lab.seconds()).await?;
+    let counted = wrk::run(lab, server.addr(), "/", connections, lab.seconds()).await?;
     let cpu = server.process.cpu()?.checked_sub(before).context("CPU time doesn't go back")?;
     let cpu_micros = cpu.as_secs_f64() * 1e6 / counted.requests.max(1) as f64;
     Ok(Sample { side, connections, round, counted, cpu_micros })

@@ -49,11 +49,11 @@ impl Tail {
         let (berth, peer, _) = self.hello.launches(lab)?;
         let pair = Pair::serve(lab, &berth, &peer).await?;
         for side in Side::BOTH {
-            wrk::run(lab, pair.of(side).addr(), CONNECTIONS, lab.warm_up()).await?;
+            wrk::run(lab, pair.of(side).addr(), "/", CONNECTIONS, lab.warm_up()).await?;
         }
         let mut peaks = Vec::new();
         for _ in 0..lab.rounds().min(3) {
-            peaks.push(wrk::run(lab, pair.peer.addr(), CONNECTIONS, lab.seconds()).await?.rate());
+            peaks.push(wrk::run(lab, pair.peer.addr(), "/", CONNECTIONS, lab.seconds()).await?.rate());
         }
         let peak = median(&peaks).context("there is a round at least")?;
         println!("the peer's peak is {} requests/s", count(peak));
@@ -68,7 +68,7 @@ impl Tail {
             }
         }
         pair.kill().await?;
-        Ok(report(&samples, peak, vec![berth.line(), peer.line(), wrk::line(CONNECTIONS, lab.seconds())]))
+        Ok(report(&samples, peak, vec![berth.line(), peer.line(), wrk::line("/", CONNECTIONS, lab.seconds())]))
     }
 }
 

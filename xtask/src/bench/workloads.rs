@@ -124,8 +124,8 @@ fn write_manifests(lab: &Lab) -> Result<(PathBuf, Vec<String>)> {
 /// Requests per second of the busy workload alone, in a berth of its own, which wrk can ask without a domain.
 async fn wrk_peak(lab: &Lab, component: &Path) -> Result<f64> {
     let server = lab.launch(Side::Berth, "workloads-peak")?.path(component).serve(lab).await?;
-    wrk::run(lab, server.addr(), CONNECTIONS, lab.warm_up()).await?;
-    let peak = wrk::run(lab, server.addr(), CONNECTIONS, lab.seconds()).await?.rate();
+    wrk::run(lab, server.addr(), "/", CONNECTIONS, lab.warm_up()).await?;
+    let peak = wrk::run(lab, server.addr(), "/", CONNECTIONS, lab.seconds()).await?.rate();
     server.kill().await?;
     Ok(peak)
 }

@@ -35,19 +35,22 @@ impl Counted {
     }
 }
 
-/// The command line, with `URL` for the address.
-pub fn line(connections: u32, seconds: u32) -> String {
-    format!("wrk {} http://127.0.0.1:PORT/", arguments(connections, seconds).join(" "))
+/// The command line for people, who see `PORT` for the port.
+pub fn line(path: &str, connections: u32, seconds: u32) -> String {
+    let url = format!("http://127.0.0.1:PORT{path}");
+    // What a shell would read as its own is quoted.
+    let url = if path.contains(['?', '&']) { format!("'{url}'") } else { url };
+    format!("wrk {} {url}", arguments(connections, seconds).join(" "))
 }
 
 fn arguments(connections: u32, seconds: u32) -> [String; 4] {
     ["-t1".into(), format!("-c{connections}"), format!("-d{seconds}s"), "--latency".into()]
 }
 
-/// Asks for `/` with so many connections for so long.
-pub async fn run(lab: &Lab, addr: SocketAddr, connections: u32, seconds: u32) -> Result<Counted> {
+/// Asks for `path` with so many connections for so long.
+pub async fn run(lab: &Lab, addr: SocketAddr, path: &str, connections: u32, seconds: u32) -> Result<Counted> {
     let mut wrk = Command::new(&lab.wrk);
-    wrk.args(arguments(connections, seconds)).arg(format!("http://{addr}/")).kill_on_drop(true);
+    wrk.args(arguments(connections, seconds)).arg(format!("http://{addr}{path}")).kill_on_drop(true);
     let limit = Duration::from_secs(seconds.into()) + GRACE;
     let output = tokio::time::timeout(limit, wrk.output()).await.map_err(|_| anyhow!("wrk didn't end within {limit:?}"))?;
     let output = output.context("cannot run wrk")?;
@@ -112,6 +115,12 @@ Transfer/sec:      2.82MB
         let counted = parse(GOOD).expect("it is right");
         assert_eq!(counted, Counted { requests: 40853, seconds: 2.0, p50: 0.000735, p99: 0.00173, errors: 0 });
         assert_eq!(counted.rate(), 20426.5);
+    }
+
+    #[test]
+    fn the_command_line_can_be_pasted() {
+        assert_eq!(line("/", 16, 4), "wrk -t1 -c16 -d4s --latency http://127.0.0.1:PORT/");
+        assert!(line("/a?b=c&d", 1, 1).ends_with(" 'http://127.0.0.1:PORT/a?b=c&d'"));
     }
 
     #[test]
