@@ -7,10 +7,10 @@
 mod bench;
 mod ci;
 mod command;
+mod example;
 mod fuzz;
 mod generate;
 mod guests;
-mod hello;
 mod setup;
 mod soak;
 mod steps;
@@ -36,8 +36,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run the example: set up what it needs, build it and Berth, start `berth up` and print the URL to curl
+    /// Run the first example: `cargo xtask example hello`
     Hello {
+        /// Arguments for `berth up`, after `--`
+        #[arg(last = true)]
+        berth: Vec<String>,
+    },
+    /// Run an example: set up what it needs, build it and Berth, start `berth up` and print the URL to curl
+    Example {
+        /// The name of a folder in `examples/`
+        name: String,
         /// Arguments for `berth up`, after `--`
         #[arg(last = true)]
         berth: Vec<String>,
@@ -89,7 +97,8 @@ fn main() -> ExitCode {
 
 fn run(workspace: &Workspace, task: Task) -> Result<()> {
     match task {
-        Task::Hello { berth } => hello::run(workspace, &berth),
+        Task::Hello { berth } => example::run(workspace, "hello", &berth),
+        Task::Example { name, berth } => example::run(workspace, &name, &berth),
         Task::Test { nextest } => {
             let summary = suite::run(workspace, &nextest)?;
             println!("\n{}", summary.closing());

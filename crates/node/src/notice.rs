@@ -23,7 +23,7 @@ pub enum Notice {
         owner: String,
         /// Its name in the workload.
         component: String,
-        /// How long compiling took; `None` when it was compiled before.
+        /// How long compiling took; `None` when it was compiled before, zero when it is compiled as a part of another.
         compiled: Option<Duration>,
     },
     /// A workload is in the route.

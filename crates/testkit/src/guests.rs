@@ -7,6 +7,7 @@
 //! Knows how guests are built, not what a test does with them.
 
 mod build;
+mod example;
 mod hash;
 
 use std::fmt;

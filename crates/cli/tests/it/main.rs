@@ -5,6 +5,7 @@
 mod bounds;
 mod cache;
 mod errors;
+mod examples;
 mod help;
 mod inspect;
 mod killed;

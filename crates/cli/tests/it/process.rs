@@ -215,6 +215,11 @@ impl Up {
     pub fn get(&self, host: &str, path: &str) -> Answer {
         get(self.addr, host, path).unwrap()
     }
+
+    /// Sends text, and reads the answer.
+    pub fn post(&self, host: &str, path: &str, body: &str) -> Answer {
+        ask(self.addr, "POST", host, path, body).unwrap()
+    }
 }
 
 impl Drop for Up {
@@ -236,10 +241,15 @@ pub struct Answer {
 
 /// One request on a connection of its own; an error when it breaks off.
 pub fn get(addr: SocketAddr, host: &str, path: &str) -> Result<Answer, String> {
+    ask(addr, "GET", host, path, "")
+}
+
+fn ask(addr: SocketAddr, method: &str, host: &str, path: &str, body: &str) -> Result<Answer, String> {
+    let length = body.len();
     let ask = || {
         let mut stream = TcpStream::connect(addr)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok::<_, std::io::Error>(text)

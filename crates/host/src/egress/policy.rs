@@ -63,6 +63,9 @@ pub(crate) enum Lookup {
     Network,
 }
 
+/// The way out of a denial that has none: link-local, metadata, multicast and reserved addresses.
+const NO_GRANT: &str = "no grant leads to such an address";
+
 /// Why not, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -114,7 +117,11 @@ impl<'a> Policy<'a> {
         if self.grants.allows_address(to, protocol) || by_name() {
             return Ok(Way::Network(to));
         }
-        Err(Denial(format!("socket to {to} denied: add \"{to}\" to the component's localResources.allowedHosts")))
+        let way = match Reach::Anywhere.permits(to.ip()) {
+            true => format!("add \"{to}\" to the component's localResources.allowedHosts"),
+            false => NO_GRANT.to_owned(),
+        };
+        Err(Denial(format!("socket to {to} denied: {way}")))
     }
 
     /// Whether a datagram from `from`, which came over the host's network, is for the guest, and what it calls its sender.
@@ -145,7 +152,10 @@ impl<'a> Policy<'a> {
             _ => {}
         }
         let Some(reach) = self.grants.http_decision(scheme, host, port) else {
-            let way = format!("add \"{host}\" to the component's localResources.allowedHosts");
+            let way = match literal {
+                Some(to) if !Reach::Anywhere.permits(to.ip()) => NO_GRANT.to_owned(),
+                _ => format!("add \"{host}\" to the component's localResources.allowedHosts"),
+            };
             return Err(Denial(format!("request to {scheme}://{host}:{port} denied: {way}")));
         };
         match literal {

@@ -18,6 +18,14 @@ pub enum BuildError {
         /// The name asked for.
         name: String,
     },
+    /// No example of that name.
+    #[error("no example is named {name:?}; there are {names}")]
+    UnknownExample {
+        /// The name asked for.
+        name: String,
+        /// Those there are.
+        names: String,
+    },
     /// Neither `BERTH_CACHE` nor `HOME` is set.
     #[error("no place to keep built guests: set BERTH_CACHE or HOME")]
     NoCache,
@@ -32,20 +40,20 @@ pub enum BuildError {
         source: io::Error,
     },
     /// A program couldn't be started.
-    #[error("guest {guest}: starting {program}")]
+    #[error("{what}: starting {program}")]
     Spawn {
-        /// The guest.
-        guest: &'static str,
+        /// What was built: a guest, or an example.
+        what: String,
         /// The program.
         program: String,
         /// What the system said.
         source: io::Error,
     },
     /// A program failed; what it wrote is on standard error.
-    #[error("guest {guest}: {program} failed with {status}; what it said is on standard error")]
+    #[error("{what}: {program} failed with {status}; what it said is on standard error")]
     Failed {
-        /// The guest.
-        guest: &'static str,
+        /// What was built: a guest, or an example.
+        what: String,
         /// The program.
         program: String,
         /// How it ended.
@@ -60,8 +68,8 @@ fn names() -> String {
 /// Builds guests of one repository into one cache.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    repository: PathBuf,
-    cache: PathBuf,
+    pub(super) repository: PathBuf,
+    pub(super) cache: PathBuf,
 }
 
 impl Builder {
@@ -101,7 +109,9 @@ impl Builder {
         if built.is_file() {
             return Ok(built);
         }
-        let _lock = self.lock(fixture.language)?;
+        // One build per language at a time: its guests share folders.
+        let lock = self.cache.join("guests").join(format!(".{}.lock", fixture.language));
+        let _lock = self.lock(&lock, &format!("{} guests", fixture.language))?;
         // Another process may have built it while this one waited.
         if !built.is_file() {
             self.build(fixture, &built)?;
@@ -109,14 +119,13 @@ impl Builder {
         Ok(built)
     }
 
-    /// One build per language at a time: its guests share folders. The lock ends with the file handle, also when the process dies.
-    fn lock(&self, language: Language) -> Result<File, BuildError> {
-        let path = self.cache.join("guests").join(format!(".{language}.lock"));
+    /// Takes the lock of those who build `what`. It ends with the file handle, also when the process dies.
+    pub(super) fn lock(&self, path: &Path, what: &str) -> Result<File, BuildError> {
         make_dir(path.parent().unwrap_or(&self.cache))?;
-        let file = File::options().create(true).append(true).open(&path).map_err(failed("opening", &path))?;
+        let file = File::options().create(true).append(true).open(path).map_err(failed("opening", path))?;
         if file.try_lock().is_err() {
-            say(format_args!("waiting for another process that builds {language} guests"));
-            file.lock().map_err(failed("locking", &path))?;
+            say(format_args!("waiting for another process that builds {what}"));
+            file.lock().map_err(failed("locking", path))?;
         }
         Ok(file)
     }
@@ -138,13 +147,10 @@ impl Builder {
     }
 
     fn cargo(&self, fixture: &Fixture, out: &Path) -> Result<(), BuildError> {
-        let toolchain = self.toolchain(fixture.name)?;
         let target_dir = self.cache.join("guests/target");
-        let mut cargo = self.command(fixture.name, "cargo");
-        cargo.command.current_dir(self.repository.join("guests"));
-        cargo.command.env("CARGO_TARGET_DIR", &target_dir).env("RUSTUP_TOOLCHAIN", toolchain);
-        cargo.command.args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--package", fixture.name]);
-        cargo.command.arg("--config").arg(self.newer_libc(fixture.name)?);
+        let mut cargo = self.cargo_for_wasm(&guest(fixture))?;
+        cargo.command.current_dir(self.repository.join("guests")).env("CARGO_TARGET_DIR", &target_dir);
+        cargo.command.args(["--package", fixture.name, "--config"]).arg(self.newer_libc(&guest(fixture))?);
         cargo.run()?;
         let command = self.repository.join("guests").join(fixture.name).join("src/main.rs").is_file();
         let artifact = if command { fixture.name.to_owned() } else { fixture.name.replace('-', "_") };
@@ -153,40 +159,49 @@ impl Builder {
         Ok(())
     }
 
+    /// A cargo that builds components of `what` in Rust, with the target that they need.
+    pub(super) fn cargo_for_wasm(&self, what: &str) -> Result<Program, BuildError> {
+        let toolchain = self.toolchain(what)?;
+        let mut cargo = self.command(what, "cargo");
+        cargo.command.env("RUSTUP_TOOLCHAIN", toolchain);
+        cargo.command.args(["build", "--release", "--locked", "--target", "wasm32-wasip2"]);
+        Ok(cargo)
+    }
+
     /// Makes sure of a C library with which programs can accept connections, and which names errors of sockets; the setting by which rustc
     /// finds it before its own.
-    fn newer_libc(&self, guest: &'static str) -> Result<String, BuildError> {
-        self.tools(guest, "libc")?;
+    pub(super) fn newer_libc(&self, what: &str) -> Result<String, BuildError> {
+        self.tools(what, "libc")?;
         let libraries = self.cache.join("tools/wasi-libc/usr/lib/wasm32-wasip2");
         Ok(format!("target.wasm32-wasip2.rustflags=[\"-L\", {:?}]", format!("native={}", libraries.display())))
     }
 
     /// Makes sure of the tools of one kind of guest; the folder of all tools.
-    fn tools(&self, guest: &'static str, of: &str) -> Result<PathBuf, BuildError> {
+    fn tools(&self, what: &str, of: &str) -> Result<PathBuf, BuildError> {
         let tools = self.cache.join("tools");
-        let mut setup = self.command(guest, self.repository.join("scripts/setup-guest-tools.sh"));
+        let mut setup = self.command(what, self.repository.join("scripts/setup-guest-tools.sh"));
         setup.command.arg(of).env("BERTH_TOOLS", &tools);
         setup.run()?;
         Ok(tools)
     }
 
     /// Makes sure of the Wasm target; the name of the toolchain that has it.
-    fn toolchain(&self, guest: &'static str) -> Result<String, BuildError> {
+    fn toolchain(&self, what: &str) -> Result<String, BuildError> {
         let script = self.repository.join("scripts/setup-wasm-target.sh");
-        let mut script = self.command(guest, script);
+        let mut script = self.command(what, script);
         script.command.arg("wasm32-wasip2").stdout(Stdio::piped());
         Ok(String::from_utf8_lossy(&script.run()?).trim().to_owned())
     }
 
     fn script(&self, fixture: &Fixture, folder: &str, out: &Path) -> Result<(), BuildError> {
-        let tools = self.tools(fixture.name, folder)?;
-        let mut build = self.command(fixture.name, self.repository.join("guests").join(folder).join("build.sh"));
+        let tools = self.tools(&guest(fixture), folder)?;
+        let mut build = self.command(&guest(fixture), self.repository.join("guests").join(folder).join("build.sh"));
         build.command.arg(fixture.name).arg(out).env("BERTH_TOOLS", &tools);
         build.run().map(drop)
     }
 
     /// A program that knows nothing of the cargo that runs the tests and writes to standard error alone.
-    fn command(&self, guest: &'static str, program: impl Into<OsString>) -> Program {
+    fn command(&self, what: &str, program: impl Into<OsString>) -> Program {
         let program = program.into();
         let mut command = Command::new(&program);
         for (name, _) in std::env::vars_os() {
@@ -195,28 +210,34 @@ impl Builder {
             }
         }
         command.current_dir(&self.repository).env("BERTH_CACHE", &self.cache).stdin(Stdio::null()).stdout(io::stderr());
-        Program { guest, name: program.to_string_lossy().into_owned(), command }
+        Program { what: what.to_owned(), name: program.to_string_lossy().into_owned(), command }
     }
 }
 
-struct Program {
-    guest: &'static str,
+/// A program to run, and for what.
+pub(super) struct Program {
+    what: String,
     name: String,
-    command: Command,
+    pub(super) command: Command,
 }
 
 impl Program {
     /// Runs to the end; what it wrote to standard output, if that is piped.
-    fn run(mut self) -> Result<Vec<u8>, BuildError> {
-        let (guest, program) = (self.guest, self.name);
+    pub(super) fn run(mut self) -> Result<Vec<u8>, BuildError> {
+        let (what, program) = (self.what, self.name);
         let spawned = self.command.stderr(Stdio::inherit()).spawn();
         let output = spawned.and_then(std::process::Child::wait_with_output);
         match output {
-            Err(source) => Err(BuildError::Spawn { guest, program, source }),
+            Err(source) => Err(BuildError::Spawn { what, program, source }),
             Ok(output) if output.status.success() => Ok(output.stdout),
-            Ok(output) => Err(BuildError::Failed { guest, program, status: output.status }),
+            Ok(output) => Err(BuildError::Failed { what, program, status: output.status }),
         }
     }
+}
+
+/// What a fixture is called in errors.
+fn guest(fixture: &Fixture) -> String {
+    format!("guest {}", fixture.name)
 }
 
 /// Variables by which the cargo that runs the tests would change the guest's build. Where cargo keeps and finds packages stays.
@@ -246,16 +267,16 @@ fn inputs(fixture: &Fixture) -> Vec<PathBuf> {
 }
 
 /// Names what was tried, and with what, in a system's error.
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Io { action, path: path.to_owned(), source }
 }
 
-fn make_dir(path: &Path) -> Result<(), BuildError> {
+pub(super) fn make_dir(path: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(path).map_err(failed("making folder", path))
 }
 
 /// A line of progress on standard error, past the test harness, which would hold it back. If it can't be written, nobody waits for it.
-fn say(line: std::fmt::Arguments<'_>) {
+pub(super) fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "testkit: {line}");
 }
 

@@ -122,6 +122,9 @@ impl<'a> Voice<'a> {
 
     pub(super) fn notice(&mut self, notice: &Notice) {
         match notice {
+            Notice::Prepared { owner, component, compiled: Some(Duration::ZERO) } => {
+                self.line(&format!("{}: component {component} read, compiled with what calls it", short(owner)));
+            }
             Notice::Prepared { owner, component, compiled: Some(took) } => {
                 self.line(&format!("{}: component {component} read, compiled in {}", short(owner), duration(*took)));
             }

@@ -325,3 +325,16 @@ proptest! {
         }
     }
 }
+
+/// L39: an entry that would change nothing isn't proposed.
+#[test]
+fn l39_a_denial_proposes_no_grant_that_could_not_lead_there() {
+    let none = Setup::default();
+    let said = |denied: Result<Way, Denial>| denied.unwrap_err().to_string();
+    assert_eq!(said(none.tcp("169.254.169.254:80")), "socket to 169.254.169.254:80 denied: no grant leads to such an address");
+    assert!(said(none.tcp("10.0.0.1:22")).contains("add \"10.0.0.1:22\" to the component's localResources.allowedHosts"));
+    let fetch = |host| none.fetch(host, 80, &[]).unwrap_err().to_string();
+    assert_eq!(fetch("169.254.169.254"), "request to http://169.254.169.254:80 denied: no grant leads to such an address");
+    assert!(fetch("10.0.0.1").contains("add \"10.0.0.1\" to"), "{}", fetch("10.0.0.1"));
+    assert!(fetch("api.example.com").contains("add \"api.example.com\" to"));
+}
