@@ -64,6 +64,13 @@ examples! {
     sandbox_gets_nothing_and_each_denial_is_told: "sandbox", |run| {
         let events = run.home.run(&["events"]).ok();
         assert_eq!(events.matches("Denied").count(), 5, "{events}");
+        // The door that the README opens.
+        let manifest = std::fs::read_to_string(run.folder.join("manifest.yaml")).unwrap();
+        let manifest = manifest.replace("# environment:", "environment:").replace("file://./", &format!("file://{}/", run.folder.display()));
+        let file = run.home.write("manifest.yaml", manifest);
+        run.home.run(&["apply", "-f", file.to_str().unwrap(), "--wait"]).ok();
+        let answer = run.up.get("sandbox.localhost", "/").text;
+        assert!(answer.contains("SOMETHING: API_KEY") && answer.contains("Things I got: 1 of 11."), "{answer}");
     };
 }
 
@@ -73,6 +80,7 @@ fn repository() -> PathBuf {
 
 /// An example under `berth up`, of which all that its README says was seen.
 struct Run {
+    folder: PathBuf,
     home: Home,
     up: Up,
 }
@@ -105,7 +113,7 @@ impl Run {
         for line in block_lines(&readme, "log") {
             wait_for_log(&home, &workloads, line);
         }
-        Run { home, up }
+        Run { folder, home, up }
     }
 }
 

@@ -245,11 +245,11 @@ pub fn get(addr: SocketAddr, host: &str, path: &str) -> Result<Answer, String> {
 }
 
 fn ask(addr: SocketAddr, method: &str, host: &str, path: &str, body: &str) -> Result<Answer, String> {
-    let length = body.len();
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let ask = || {
         let mut stream = TcpStream::connect(addr)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{length}connection: close\r\n\r\n{body}")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok::<_, std::io::Error>(text)
