@@ -4,7 +4,9 @@
 //! answered, byte for byte; `log` and `up` ones are lines of `berth logs` and of `berth up`, without what differs from run to run.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Instant;
 
 use berth_testkit::guests::Builder;
@@ -52,14 +54,13 @@ examples! {
     shared_library_answers_as_its_readme_says: "shared-library", |_| {};
     tokio_service_outlasts_requests_and_ends_when_it_is_told: "tokio-service", |run| {
         assert!(run.up.get("tokio-service.localhost", "/Grace").text.ends_with("Welcome, Grace!\n"));
-        // While it ends, its log is there; afterwards nothing is asked that could say so.
-        let home = &run.home;
-        std::thread::scope(|scope| {
-            let follower = scope.spawn(|| home.run(&["logs", "-f", "tokio-service"]));
-            home.run(&["stop"]).ok();
-            let said = follower.join().unwrap();
-            assert!(said.out.contains("stdout: the guestbook closes with 2 names"), "{said:#?}");
-        });
+        let mut logs = run.home.command(&["logs", "-f", "tokio-service"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(logs.stdout.take().unwrap()).lines().map_while(Result::ok);
+        // It follows by now, so that it hears the last words too.
+        assert!(said.next().unwrap().contains("the guestbook is open"));
+        run.home.run(&["stop"]).ok();
+        assert!(said.any(|line| line.ends_with("stdout: the guestbook closes with 2 names")));
+        logs.wait().unwrap();
     };
     sandbox_gets_nothing_and_each_denial_is_told: "sandbox", |run| {
         let events = run.home.run(&["events"]).ok();
