@@ -58,7 +58,7 @@ enum Task {
     },
     /// Install what building and testing need beyond cargo: the Wasm target, the guests' tools, nextest, cargo-deny
     Setup,
-    /// Build the guests of the tests
+    /// Build the guests of the tests, and the examples
     Guests,
     /// Generate checked-in code
     Generate {

@@ -2,7 +2,8 @@
 //!
 //! A guest lies under `<cache>/guests/<hash>/<name>.wasm`, where the hash covers its sources, lockfile, build script and toolchain
 //! file, and the cache is `BERTH_CACHE` or `~/.cache/berth`. A build takes seconds for Rust, up to minutes for a language whose tools
-//! must be installed first; it says so on standard error. Test processes that need the same guest wait for one build.
+//! must be installed first; it says so on standard error. Test processes that need the same guest wait for one build. Examples are kept
+//! alike, under `<cache>/examples`.
 //!
 //! Knows how guests are built, not what a test does with them.
 
@@ -127,13 +128,15 @@ pub fn bytes(name: &str) -> Vec<u8> {
     }
 }
 
-/// Builds every guest that isn't built yet, in the order of [`FIXTURES`].
+/// Builds every guest and example that isn't built yet: first the guests, in the order of [`FIXTURES`].
 ///
 /// # Errors
-/// The first guest that can't be built.
+/// The first that can't be built.
 pub fn build_all() -> Result<Vec<PathBuf>, BuildError> {
     let builder = Builder::from_env()?;
-    FIXTURES.iter().map(|fixture| builder.path(fixture.name)).collect()
+    let guests = FIXTURES.iter().map(|fixture| builder.path(fixture.name));
+    let examples = builder.examples()?;
+    guests.chain(examples.iter().map(|name| builder.example(name))).collect()
 }
 
 /// An error and its causes in one line.
