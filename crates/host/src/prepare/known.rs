@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use berth_link::{LinkPlan, Role, Way, World};
+use berth_link::{LinkPlan, Role, World};
 use berth_model::digest::Digest;
 use berth_model::workload::Workload;
 use tracing::warn;
@@ -106,11 +106,8 @@ impl Preparer {
         Some(plan)
     }
 
-    /// Remembers a plan, here and on disk. Values that are copied need the types that a plan doesn't hold.
+    /// Remembers a plan, here and on disk.
     pub(super) fn remember_plan(&self, key: Digest, plan: &Arc<LinkPlan>) {
-        if plan.links.iter().any(|link| link.way == Way::Copied) {
-            return;
-        }
         self.known.remember_plan(&key, plan);
         let Some(code) = self.config.code.clone() else { return };
         let (plan, metrics) = (LinkPlan::clone(plan), self.shared.metrics.clone());
