@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::*;
 use crate::code::CodeSettings;
 use crate::config::HostConfig;
+use crate::intake;
 
 /// A component that does nothing, one of many.
 fn component(number: u8) -> (Digest, Bytes) {

@@ -1,0 +1,125 @@
+//! One component's way to compiled code: from disk, or by compiling it, and then to disk. It blocks, and knows nothing of threads and queues.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use berth_model::digest::Digest;
+use tracing::warn;
+use wasmtime::Engine;
+
+use super::recipe::{Made, Recipe};
+use super::{CompileError, Compiled, Provides};
+use crate::code::{CodeCache, Found, Told};
+use crate::engine::{Coming, Flavor};
+use crate::intake::{self, Inspection};
+use crate::metrics::HostMetrics;
+
+/// What a job needs, of its own: it outlives who waits for it.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) digest: Digest,
+    pub(super) code: Option<Arc<CodeCache>>,
+    pub(super) metrics: Arc<HostMetrics>,
+    pub(super) recipe: Recipe,
+    pub(super) p2: Engine,
+    pub(super) p3: Option<Arc<Coming>>,
+    pub(super) provides: Provides,
+    pub(super) asked: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// From disk, if the code is there.
+    pub(super) fn load(self) -> Option<Result<Compiled, CompileError>> {
+        let (start, cache) = (Instant::now(), self.code.as_ref()?);
+        // What is compiled for the first engine waits for no other.
+        let found = self.look_for(cache, &self.p2).map(|found| (found, Flavor::P2)).or_else(|| {
+            let p3 = self.p3.as_ref().filter(|_| self.recipe.uses_p3())?.set()?;
+            Some((self.look_for(cache, &p3.engine)?, Flavor::P3))
+        });
+        let Some(((component, Told { inspection, spans }), flavor)) = found else {
+            self.metrics.code.misses.inc();
+            return None;
+        };
+        self.metrics.code.hits.inc();
+        let (took, asked) = (start.elapsed(), self.asked.clone());
+        let checked = self.check(&inspection);
+        Some(checked.map(|()| Compiled { component, inspection, flavor, spans, took, from_disk: true, asked }))
+    }
+
+    /// The component's code for this engine, if the cache has it.
+    fn look_for(&self, cache: &CodeCache, engine: &Engine) -> Option<(wasmtime::component::Component, Told)> {
+        match cache.load(&self.digest, engine) {
+            Ok(Found::Code(component, told)) => return Some((component, told)),
+            Ok(Found::Nothing) => {}
+            Ok(Found::Foreign) => {
+                self.metrics.code.foreign.inc();
+            }
+            Err(error) => warn!(error = %error, "compiled code can't be looked for on disk: the component is compiled anew"),
+        }
+        None
+    }
+
+    pub(super) fn compile(self) -> Result<Compiled, CompileError> {
+        // The engine validates what it compiles; what is wrong is looked for only when it refuses.
+        let start = Instant::now();
+        let made = self.recipe.make()?;
+        if matches!(self.recipe, Recipe::Composed(_)) {
+            self.metrics.code.composed.inc();
+        }
+        self.translate(&made, start).map_err(|error| intake::inspect(&made.bytes).map_or_else(CompileError::from, |_valid| error))
+    }
+
+    fn translate(&self, made: &Made, start: Instant) -> Result<Compiled, CompileError> {
+        let inspection = intake::outline(&made.bytes)?;
+        let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
+        let Some(engine) = self.engine(flavor) else {
+            let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
+            return Err(CompileError::P3Off(import.unwrap_or_default()));
+        };
+        self.check(&inspection)?;
+        let component = wasmtime::component::Component::from_binary(engine, &made.bytes);
+        let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
+        let (spans, took) = (made.spans.clone(), start.elapsed());
+        Ok(Compiled { component, inspection, flavor, spans, took, from_disk: false, asked: self.asked.clone() })
+    }
+
+    /// None for 0.3 where that is off.
+    fn engine(&self, flavor: Flavor) -> Option<&Engine> {
+        match flavor {
+            Flavor::P2 => Some(&self.p2),
+            Flavor::P3 => Some(&self.p3.as_ref()?.set()?.engine),
+        }
+    }
+
+    /// Whether the host has what the component asks for.
+    fn check(&self, inspection: &Inspection) -> Result<(), CompileError> {
+        let missing = (self.provides.missing)(inspection);
+        if !missing.is_empty() {
+            return Err(CompileError::MissingImport(missing));
+        }
+        let (elements, largest) = (inspection.largest_table, self.provides.largest_table);
+        if elements > u64::from(largest) {
+            return Err(CompileError::TableTooLarge { elements, largest });
+        }
+        Ok(())
+    }
+
+    /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
+    pub(super) fn keep(&self, compiled: &Compiled) {
+        let (Some(cache), Some(engine)) = (&self.code, self.engine(compiled.flavor)) else { return };
+        let stored = match compiled.component.serialize() {
+            Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection, &compiled.spans).unwrap_or_else(|error| {
+                warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
+                false
+            }),
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "compiled code can't be written: the next start compiles anew");
+                false
+            }
+        };
+        if !stored {
+            self.metrics.code.unstored.inc();
+        }
+    }
+}
