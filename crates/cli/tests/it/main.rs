@@ -17,4 +17,5 @@ mod settings;
 mod silent;
 mod tls;
 mod values;
+mod volumes;
 mod warnings;
