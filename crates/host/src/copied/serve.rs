@@ -107,7 +107,6 @@ async fn attend(accessor: &Accessor<Guest>, callees: &[Callee], visit: Visit, ab
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
     use std::sync::{Arc, Mutex};
 
     use tokio::sync::Notify;
@@ -135,14 +134,16 @@ mod tests {
         let (component, mut linker) = (Component::new(&engine, PROGRAM).unwrap(), Linker::<()>::new(&engine));
         let goes_on = Arc::new(Notify::new());
         let waiting = goes_on.clone();
-        let wait = move |_: wasmtime::StoreContextMut<'_, ()>, (): ()| -> Box<dyn Future<Output = wasmtime::Result<()>> + Send + '_> {
-            let waiting = waiting.clone();
-            Box::new(async move {
-                waiting.notified().await;
-                Ok(())
+        linker
+            .root()
+            .func_wrap_async("wait", move |_, (): ()| {
+                let waiting = waiting.clone();
+                Box::new(async move {
+                    waiting.notified().await;
+                    Ok(())
+                })
             })
-        };
-        linker.root().func_wrap_async("wait", wait).unwrap();
+            .unwrap();
         let mut store = Store::new(&engine, ());
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
         let [run, f] = ["run", "f"].map(|name| instance.get_func(&mut store, name).unwrap());
