@@ -2,27 +2,25 @@
 //! function that calls the other component's with what it was given, as `component::Val`.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceType, Val};
 
 use crate::peer::Context;
 
 /// What the front imports and the back exports.
 pub const INTERFACE: &str = "test:link/probe@1.2.0";
+/// What the front imports of yet another one; it has functions only.
+const THIRD: &str = "test:link/relay@1.2.0";
 
 /// Stands for a resource of the back; the number that represents it is its place among those held.
 struct Held;
 
 /// Defines the interface as `importer` imports it; the names of its functions, in the order in which [`Context::back`] must hold them.
 pub fn link(linker: &mut Linker<Context>, importer: &Component) -> Vec<String> {
-    let engine = importer.engine().clone();
-    let component = importer.component_type();
-    let Some(ComponentItem::ComponentInstance(interface)) = component.get_import(&engine, INTERFACE).map(|import| import.ty) else {
-        panic!("the front imports {INTERFACE}");
-    };
+    let (engine, interface) = (importer.engine(), imported(importer, INTERFACE));
     let mut instance = linker.instance(INTERFACE).unwrap();
     let mut names = Vec::new();
-    for (name, item) in interface.exports(&engine) {
+    for (name, item) in interface.exports(engine) {
         match item.ty {
             ComponentItem::ComponentFunc(_) => {
                 let at = names.len();
@@ -37,6 +35,21 @@ pub fn link(linker: &mut Linker<Context>, importer: &Component) -> Vec<String> {
         }
     }
     names
+}
+
+/// Defines what the front imports of a third one, whom it doesn't call here.
+pub fn refuse(linker: &mut Linker<Context>, importer: &Component) {
+    let mut instance = linker.instance(THIRD).unwrap();
+    for (name, _) in imported(importer, THIRD).exports(importer.engine()) {
+        instance.func_new(name, |_, _, _, _| wasmtime::bail!("nobody provides {THIRD}")).unwrap();
+    }
+}
+
+fn imported(importer: &Component, interface: &str) -> ComponentInstance {
+    match importer.component_type().get_import(importer.engine(), interface).map(|import| import.ty) {
+        Some(ComponentItem::ComponentInstance(instance)) => instance,
+        _ => panic!("the front imports {interface}"),
+    }
 }
 
 /// Calls the back's function. Values are handed on as they are; handles are exchanged for those of the other side.

@@ -108,8 +108,7 @@ impl Peer {
         let mut linker = linker(&engine);
         let back = linker.instantiate_pre(&back).unwrap();
         let names = apart::link(&mut linker, &front);
-        // The front can call a third one, and doesn't here.
-        linker.define_unknown_imports_as_traps(&front).unwrap();
+        apart::refuse(&mut linker, &front);
         let front = ProxyPre::new(linker.instantiate_pre(&front).unwrap()).unwrap();
         Peer { engine, front, back: Some((back, names)), careful: settings.careful }
     }
