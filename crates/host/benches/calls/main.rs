@@ -129,7 +129,11 @@ fn line(what: &str, found: &[Vec<f64>]) -> String {
     let ratios = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a / b).collect() };
     let over = ratios(fused, wac);
     let range = over.iter().fold((f64::MAX, f64::MIN), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
-    let time = |all: &[f64]| format!("{:.1?}", Duration::from_nanos(median(all) as u64));
+    // A call takes few nanoseconds, of which `Duration` knows whole ones only.
+    let time = |all: &[f64]| match median(all) {
+        short if short < 100.0 => format!("{short:.2}ns"),
+        long => format!("{:.1?}", Duration::from_nanos(long as u64)),
+    };
     format!(
         "{what:<8} {:>10} {:>10} {:>22} {:>10} {:>8.2} {:>10} {:>8.0} {:>10} {:>8.0}",
         time(fused),
