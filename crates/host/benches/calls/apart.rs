@@ -5,7 +5,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceType, Val};
 
-use crate::peer::Context;
+use crate::peer::Holdings;
 
 /// What the front imports and the back exports.
 pub const INTERFACE: &str = "test:link/probe@1.2.0";
@@ -15,8 +15,8 @@ const THIRD: &str = "test:link/relay@1.2.0";
 /// Stands for a resource of the back; the number that represents it is its place among those held.
 struct Held;
 
-/// Defines the interface as `importer` imports it; the names of its functions, in the order in which [`Context::back`] must hold them.
-pub fn link(linker: &mut Linker<Context>, importer: &Component) -> Vec<String> {
+/// Defines the interface as `importer` imports it; the names of its functions, in the order in which [`Holdings::back`] must hold them.
+pub fn link(linker: &mut Linker<Holdings>, importer: &Component) -> Vec<String> {
     let (engine, interface) = (importer.engine(), imported(importer, INTERFACE));
     let mut instance = linker.instance(INTERFACE).unwrap();
     let mut names = Vec::new();
@@ -38,7 +38,7 @@ pub fn link(linker: &mut Linker<Context>, importer: &Component) -> Vec<String> {
 }
 
 /// Defines what the front imports of a third one, whom it doesn't call here.
-pub fn refuse(linker: &mut Linker<Context>, importer: &Component) {
+pub fn refuse(linker: &mut Linker<Holdings>, importer: &Component) {
     let mut instance = linker.instance(THIRD).unwrap();
     for (name, _) in imported(importer, THIRD).exports(importer.engine()) {
         instance.func_new(name, |_, _, _, _| wasmtime::bail!("nobody provides {THIRD}")).unwrap();
@@ -53,7 +53,7 @@ fn imported(importer: &Component, interface: &str) -> ComponentInstance {
 }
 
 /// Calls the back's function. Values are handed on as they are; handles are exchanged for those of the other side.
-async fn forward(mut store: StoreContextMut<'_, Context>, at: usize, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+async fn forward(mut store: StoreContextMut<'_, Holdings>, at: usize, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
     let function = store.data().back[at];
     if params.iter().any(|param| matches!(param, Val::Resource(_))) {
         let mut exchanged = Vec::with_capacity(params.len());
@@ -76,13 +76,13 @@ async fn forward(mut store: StoreContextMut<'_, Context>, at: usize, params: &[V
 }
 
 /// The back's resource behind a handle of the front.
-fn theirs(store: &mut StoreContextMut<'_, Context>, handle: ResourceAny) -> wasmtime::Result<ResourceAny> {
+fn theirs(store: &mut StoreContextMut<'_, Holdings>, handle: ResourceAny) -> wasmtime::Result<ResourceAny> {
     let held: Resource<Held> = handle.try_into_resource(&mut *store)?;
     Ok(store.data().held[held.rep() as usize])
 }
 
 /// A handle for the front to a resource of the back.
-fn ours(store: &mut StoreContextMut<'_, Context>, handle: ResourceAny) -> wasmtime::Result<ResourceAny> {
+fn ours(store: &mut StoreContextMut<'_, Holdings>, handle: ResourceAny) -> wasmtime::Result<ResourceAny> {
     let held = &mut store.data_mut().held;
     held.push(handle);
     let rep = held.len() as u32 - 1;

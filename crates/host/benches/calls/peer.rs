@@ -44,7 +44,7 @@ impl Settings {
 }
 
 /// What a store holds.
-pub struct Context {
+pub struct Holdings {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -55,13 +55,13 @@ pub struct Context {
     pub held: Vec<ResourceAny>,
 }
 
-impl WasiView for Context {
+impl WasiView for Holdings {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
-impl WasiHttpView for Context {
+impl WasiHttpView for Holdings {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
     }
@@ -86,9 +86,9 @@ impl WasiHttpHooks for NoWayOut {
 /// Guests on plain Wasmtime.
 pub struct Peer {
     engine: Engine,
-    front: ProxyPre<Context>,
+    front: ProxyPre<Holdings>,
     /// Where it is by itself, and the names of its functions.
-    back: Option<(InstancePre<Context>, Vec<String>)>,
+    back: Option<(InstancePre<Holdings>, Vec<String>)>,
     careful: bool,
 }
 
@@ -115,7 +115,7 @@ impl Peer {
 
     /// What the front answers, in instances of its own.
     pub async fn ask(&self, path: &str) -> String {
-        let context = Context {
+        let holdings = Holdings {
             table: ResourceTable::new(),
             wasi: WasiCtx::builder().build(),
             http: WasiHttpCtx::new(),
@@ -123,7 +123,7 @@ impl Peer {
             back: Vec::new(),
             held: Vec::new(),
         };
-        let mut store = Store::new(&self.engine, context);
+        let mut store = Store::new(&self.engine, holdings);
         if self.careful {
             store.set_epoch_deadline(NO_DEADLINE);
         }
@@ -150,13 +150,13 @@ impl Peer {
     }
 }
 
-fn function(store: &mut Store<Context>, instance: &Instance, name: &str) -> Func {
+fn function(store: &mut Store<Holdings>, instance: &Instance, name: &str) -> Func {
     let interface = instance.get_export_index(&mut *store, None, apart::INTERFACE).unwrap();
     let function = instance.get_export_index(&mut *store, Some(&interface), name).unwrap();
     instance.get_func(store, function).unwrap()
 }
 
-fn linker(engine: &Engine) -> Linker<Context> {
+fn linker(engine: &Engine) -> Linker<Holdings> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
