@@ -131,7 +131,7 @@ mod tests {
         let mut config = Config::new();
         config.wasm_component_model_async(true);
         let engine = Engine::new(&config).unwrap();
-        let (component, mut linker) = (Component::new(&engine, PROGRAM).unwrap(), Linker::<()>::new(&engine));
+        let (component, mut linker) = (Component::new(&engine, wat::parse_str(PROGRAM).unwrap()).unwrap(), Linker::<()>::new(&engine));
         let goes_on = Arc::new(Notify::new());
         let waiting = goes_on.clone();
         linker

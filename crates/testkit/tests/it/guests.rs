@@ -47,7 +47,7 @@ fn many_that_ask_at_once_get_the_same_whole_guest() {
 fn an_unknown_guest_is_answered_with_the_names_there_are() {
     let cache = tempfile::tempdir().unwrap();
     let error = Builder::with_cache(cache.path().to_owned()).path("p9").unwrap_err();
-    assert!(error.to_string().starts_with("no guest is named \"p9\"; there are echo, echo-p3, p2, p2-hello"), "{error}");
+    assert!(error.to_string().starts_with("no guest is named \"p9\"; there are echo, "), "{error}");
 }
 
 #[test]
