@@ -16,7 +16,7 @@ async fn main(mut request: Request<Body>) -> Result<Response<Body>, Error> {
     let words = request.body_mut().str_contents().await?.split_whitespace().count();
     let context = [
         ("read /etc/passwd", read("/etc/passwd")),
-        ("read ~/.ssh/id_ed25519", read("/root/.ssh/id_ed25519")),
+        ("read ~/.ssh/id_ed25519", read("/home/me/.ssh/id_ed25519")),
         ("list the files in /", list("/")),
         ("keep a copy in /tmp", fs::write("/tmp/copy", "yours").map(|()| "kept".to_owned()).map_err(why)),
         ("borrow some API keys from the environment", environment()),

@@ -181,7 +181,7 @@ fn link_listing(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type Listed = (StreamReader<DirectoryEntry>, FutureReader<Outcome>);
     types.func_wrap("[method]descriptor.read-directory", |mut store: StoreContextMut<'_, Guest>, (at,): (Resource<Descriptor>,)| {
         let listing =
-            calls::folder(store.data(), &at)?.and_then(|folder| Ok(folder.permit(store.data_mut()).map(|permit| folder.list(permit))?));
+            calls::folder(store.data(), &at)?.and_then(|folder| folder.permit(store.data_mut()).map(|permit| folder.list(permit)));
         let listed: Listed = match listing {
             Ok(listing) => {
                 let (told, outcome) = oneshot::channel();
