@@ -14,6 +14,10 @@ use super::failure::Why;
 
 /// Calls that wait for the service to take them; one more waits until there is room (L31). Waiting ones hold their arguments.
 const QUEUE: usize = 16;
+/// Calls of one service at once, those that wait for the queue among them (L31): more are refused, for each holds its arguments.
+pub(crate) const MAX_CALLS: usize = 256;
+/// Bytes of the arguments of all these calls together; more are refused.
+pub(crate) const MAX_CALLS_BYTES: usize = 64 << 20;
 
 /// A function that the service exports and somebody imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +42,36 @@ pub(crate) struct Door {
     state: watch::Sender<State>,
     /// Known before the first run.
     exports: Mutex<Vec<Export>>,
+    held: Mutex<Load>,
+}
+
+/// What calls hold.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    calls: usize,
+    bytes: usize,
+}
+
+/// A call's part of what all may hold, given back when dropped.
+pub(crate) struct Held<'a> {
+    door: &'a Door,
+    bytes: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut held = self.door.held.lock().expect("no panic while held");
+        held.calls -= 1;
+        held.bytes -= self.bytes;
+    }
 }
 
 struct State {
     /// Counts runs of the service.
     run: u64,
     calls: Option<mpsc::Sender<Visit>>,
-    /// Why the last run ended, as said of the service: "trapped".
-    ended: Arc<str>,
+    /// Which run was the last to end, and why, as said of the service: "trapped". Kept while the next one runs, for callers who hear late.
+    ended: (u64, Arc<str>),
     /// Why it isn't up, as a sentence.
     down: Arc<str>,
 }
@@ -59,8 +85,8 @@ pub(crate) struct Opened<'a> {
 
 impl Door {
     pub(crate) fn new() -> Arc<Door> {
-        let state = State { run: 0, calls: None, ended: "was ended".into(), down: "it has not started yet".into() };
-        Arc::new(Door { state: watch::Sender::new(state), exports: Mutex::default() })
+        let state = State { run: 0, calls: None, ended: (0, "was ended".into()), down: "it has not started yet".into() };
+        Arc::new(Door { state: watch::Sender::new(state), exports: Mutex::default(), held: Mutex::default() })
     }
 
     /// The place of a function that somebody will call.
@@ -72,13 +98,22 @@ impl Door {
         })
     }
 
+    /// The right to call with so many bytes of arguments, asked for before they are copied.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<Held<'_>, Why> {
+        let mut held = self.held.lock().expect("no panic while held");
+        if held.calls >= MAX_CALLS || held.bytes.saturating_add(bytes) > MAX_CALLS_BYTES {
+            return Err(Why::Busy);
+        }
+        *held = Load { calls: held.calls + 1, bytes: held.bytes + bytes };
+        Ok(Held { door: self, bytes })
+    }
+
     /// Opens it for a run of the service that begins.
     pub(crate) fn open(&self) -> Opened<'_> {
         let (calls, visits) = mpsc::channel(QUEUE);
         self.state.send_modify(|state| {
             state.run += 1;
             state.calls = Some(calls);
-            state.ended = "was ended".into();
         });
         Opened { door: self, visits }
     }
@@ -113,8 +148,8 @@ impl Door {
     async fn end_of(&self, run: u64) -> Why {
         let mut states = self.state.subscribe();
         match states.wait_for(|state| state.run != run || state.calls.is_none()).await {
-            Ok(state) if state.run == run => Why::Ended(state.ended.clone()),
-            // It has begun again meanwhile.
+            Ok(state) if state.ended.0 == run => Why::Ended(state.ended.1.clone()),
+            // It has ended once more meanwhile.
             _ => Why::Ended("was ended".into()),
         }
     }
@@ -131,7 +166,7 @@ impl Opened<'_> {
     pub(crate) fn ends(&self, how: &str) {
         self.door.state.send_modify(|state| {
             state.calls = None;
-            state.ended = how.into();
+            state.ended = (state.run, how.into());
             state.down = format!("it {how}").into();
         });
     }
@@ -175,6 +210,11 @@ mod tests {
         assert_eq!(answer, Err(Why::Ended("trapped".into())));
         drop(opened);
         assert_eq!(door.call(0, Vec::new(), soon()).await, Err(Why::Down("it trapped".into())));
+        // Nor is it lost on a caller who hears of the end when the next run has begun.
+        let next = door.open();
+        assert_eq!(door.end_of(1).await, Why::Ended("trapped".into()));
+        drop(next);
+        assert_eq!(door.end_of(2).await, Why::Ended("was ended".into()));
         door.down("the service trapped; restart 1 of 2 follows");
         assert!(matches!(door.call(0, Vec::new(), soon()).await, Err(Why::Down(why)) if why.ends_with("follows")));
     }
@@ -193,6 +233,18 @@ mod tests {
             waiting += 1;
         }
         assert_eq!(waiting, QUEUE);
+    }
+
+    #[test]
+    fn l31_what_all_calls_hold_is_bounded_in_number_and_bytes_and_given_back() {
+        let door = Door::new();
+        let calls: Vec<_> = (0..MAX_CALLS).map(|_| door.hold(1).ok().unwrap()).collect();
+        assert_eq!(door.hold(1).err(), Some(Why::Busy));
+        drop(calls);
+        let much = door.hold(MAX_CALLS_BYTES).ok().unwrap();
+        assert_eq!(door.hold(1).err(), Some(Why::Busy));
+        drop(much);
+        assert!(door.hold(1).is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use super::door::{MAX_CALLS, MAX_CALLS_BYTES};
 use super::value::{MAX_BYTES, Refused};
 use crate::metrics::Ended;
 use crate::service::NAME;
@@ -28,6 +29,8 @@ pub(crate) enum Why {
     /// It ended while it was called, by a trap in this call or for another reason.
     #[error("{0}")]
     Ended(Arc<str>),
+    #[error("has as many calls as it may have at once ({MAX_CALLS}, and {} MiB of arguments)", MAX_CALLS_BYTES >> 20)]
+    Busy,
     #[error("takes at most {} MiB of arguments in a call, as they lie in the host", MAX_BYTES >> 20)]
     LargeArguments,
     #[error("answered with more than {} MiB, as they lie in the host", MAX_BYTES >> 20)]
@@ -57,7 +60,7 @@ impl Why {
     pub(crate) fn ended(&self) -> Ended {
         match self {
             Why::Late => Ended::Timeout,
-            Why::Down(_) => Ended::Refused,
+            Why::Down(_) | Why::Busy => Ended::Refused,
             Why::Ended(_) => Ended::Failed,
             Why::LargeArguments | Why::LargeResult | Why::Handle => Ended::Limit,
         }
@@ -67,7 +70,7 @@ impl Why {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Why::Late => StatusCode::GATEWAY_TIMEOUT,
-            Why::Down(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Why::Down(_) | Why::Busy => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

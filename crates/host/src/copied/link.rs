@@ -119,9 +119,10 @@ impl Callee {
 
     async fn call(&self, arguments: &[Val], results: &mut [Val], until: Instant) -> wasmtime::Result<()> {
         let counted = CountedCall::new(&self.calls.metrics);
-        let answer = match value::bytes(arguments) {
-            Ok(_) => self.calls.door.call(self.function, arguments.to_vec(), until).await,
-            Err(refused) => Err(Why::of_arguments(refused)),
+        let held = value::bytes(arguments).map_err(Why::of_arguments).and_then(|bytes| self.calls.door.hold(bytes));
+        let answer = match held {
+            Ok(_held) => self.calls.door.call(self.function, arguments.to_vec(), until).await,
+            Err(why) => Err(why),
         };
         match answer {
             Ok(values) => {

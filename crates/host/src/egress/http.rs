@@ -30,7 +30,6 @@ use crate::bridge::link::By;
 use crate::bridge::send::Caller;
 use crate::bridge::{Processed, Sent, names};
 use crate::component::Component;
-use crate::invoke::fate::Fate;
 use crate::invoke::guard::AbortOnDrop;
 use crate::request_id::RequestId;
 
@@ -78,7 +77,8 @@ impl Outgoing {
     fn caller(&self, headers: &http::HeaderMap, deadline: Instant) -> Caller {
         let call = self.call.clone().unwrap_or_else(|| {
             let id = RequestId::of(&mut headers.clone());
-            Arc::new(Call::new(id, deadline, Fate::default(), Chain::default()))
+            // A service's: what it sends is whole only if it lives to its end.
+            Arc::new(Call::new(id, deadline, self.asker.fate(), Chain::default()))
         });
         Caller { asker: self.asker.clone(), call }
     }

@@ -68,6 +68,11 @@ impl Asker {
         *self.fate.lock().expect("no panic while held") = Some(fate);
     }
 
+    /// How its store ends.
+    pub(crate) fn fate(&self) -> Fate {
+        self.fate.lock().expect("no panic while held").clone().unwrap_or_default()
+    }
+
     /// Whether its store goes before the guest finished: what is dropped then wasn't closed by the guest.
     pub(crate) fn is_dead(&self) -> bool {
         self.fate.lock().expect("no panic while held").as_ref().is_some_and(Fate::is_dead)

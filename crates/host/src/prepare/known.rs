@@ -15,7 +15,7 @@ use super::units::Fetched;
 use super::{PROVIDED, Preparer};
 
 /// What planning here makes of equal input, beyond [`berth_link::FORMAT`]: what is provided, what is refused. To be changed with that.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Plans that are remembered.
 const MOST_PLANS: usize = 4096;
 /// Components whose types are remembered.
@@ -132,7 +132,8 @@ pub(super) fn key(workload: &Workload, fetched: &[Fetched]) -> Digest {
             (&part.spec.name, part.artifact.digest.as_str(), part.role == Role::Service, links)
         })
         .collect();
-    let http = workload.http.as_ref().map(|http| &http.component);
+    // Whether it serves HTTP at all is a matter of its own: serialized alone, an absent entry and an unnamed one are both null.
+    let http = (workload.http.is_some(), workload.http.as_ref().and_then(|http| http.component.as_deref()));
     let whole = ("berth plan of links", (berth_link::FORMAT, FORMAT), env!("CARGO_PKG_VERSION"), PROVIDED, parts, http);
     Digest::of(&serde_json::to_vec(&whole).expect("texts and numbers"))
 }

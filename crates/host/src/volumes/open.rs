@@ -32,10 +32,10 @@ pub(crate) enum VolumeError {
     #[error("hostPath {} is no folder: name one", .0.display())]
     NotFolder(PathBuf),
     #[error(
-        "hostPath {}{} is not allowed: this host has {}; start it with --volume-root {} (or a folder above it), or make the volume `ephemeral: {{}}`",
-        path.display(), leads(path, real), allowed(roots), real.display()
+        "hostPath {} is not allowed, with all links in it followed: this host has {}; start it with --volume-root {} (or a folder above it), or make the volume `ephemeral: {{}}`",
+        path.display(), allowed(roots), path.display()
     )]
-    NotAllowed { path: PathBuf, real: PathBuf, roots: Vec<PathBuf> },
+    NotAllowed { path: PathBuf, roots: Vec<PathBuf> },
     #[error("this host has no folder for ephemeral volumes")]
     NoFolder,
     #[error("a folder for it can't be made in {}: {source}", folder.display())]
@@ -51,11 +51,6 @@ impl VolumeError {
     pub(crate) fn reason(&self) -> &'static str {
         if matches!(self, VolumeError::NotAllowed { .. }) { "VolumeNotAllowed" } else { "VolumeFailed" }
     }
-}
-
-/// Where a path leads that has links in it.
-fn leads(path: &Path, real: &Path) -> String {
-    if path == real { String::new() } else { format!(", which leads to {},", real.display()) }
 }
 
 fn allowed(roots: &[PathBuf]) -> String {
@@ -118,14 +113,18 @@ impl Volumes {
     fn host_path(&self, path: &Path) -> Result<File, VolumeError> {
         let failed = |source| VolumeError::HostPath { path: path.to_owned(), source };
         let roots: Vec<PathBuf> = self.config.roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
-        let not_allowed =
-            |real: &Path| VolumeError::NotAllowed { path: path.to_owned(), real: real.to_owned(), roots: self.config.roots.clone() };
+        let not_allowed = || VolumeError::NotAllowed { path: path.to_owned(), roots: self.config.roots.clone() };
+        // Nothing is said about what is there outside the roots: neither whether anything is, nor where it leads.
+        let as_written = self.config.roots.iter().chain(&roots).any(|root| path.starts_with(root));
         if roots.is_empty() {
-            // Nothing is said about what is there.
-            return Err(not_allowed(path));
+            return Err(not_allowed());
         }
-        let real = path.canonicalize().map_err(failed)?;
-        let Some((root, rest)) = place::below(&real, &roots) else { return Err(not_allowed(&real)) };
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            Err(error) if as_written => return Err(failed(error)),
+            Err(_) => return Err(not_allowed()),
+        };
+        let Some((root, rest)) = place::below(&real, &roots) else { return Err(not_allowed()) };
         let root = beneath::open_ambient_dir(root, ambient_authority()).map_err(failed)?;
         let opened = match rest.as_os_str().is_empty() {
             true => Ok(root),

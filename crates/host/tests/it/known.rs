@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_host::{CodeCache, CodeSettings};
 use berth_model::image::ImageRef;
-use berth_model::workload::{HttpEntry, Link, Workload};
+use berth_model::workload::{HttpEntry, Link, Reuse, Workload};
 use http::StatusCode;
 
 use crate::harness::Bench;
@@ -52,6 +52,20 @@ async fn l36_a_second_start_of_linked_components_plans_composes_and_compiles_not
     assert!(answer.body.contains("component front failed in component back, which trapped"), "{}", answer.body);
     let answer = second.get_from("two", "/back/env").await;
     assert_eq!(answer.body.trim(), "{\"WHO\":\"back\"}");
+}
+
+/// Serving no HTTP and naming no component that serves it are two things: the entry is chosen for the one alone.
+#[tokio::test]
+async fn a_plan_of_a_workload_without_http_is_none_for_the_same_components_with_it() {
+    let bench = Bench::start();
+    let mut quiet = crate::bridge::pair("p3-middleware", "p2", &Reuse::default());
+    let http = quiet.http.take().unwrap();
+    bench.run(quiet.clone()).await;
+    bench.host.stop_workload(&"default-pair".parse().unwrap()).unwrap();
+    bench.eventually("it is gone", || bench.host.statuses().is_empty()).await;
+    bench.run(Workload { http: Some(HttpEntry { component: None, ..http }), ..quiet }).await;
+    assert_eq!(bench.get("/").await.status, StatusCode::OK);
+    assert_eq!(bench.metric("berth_link_plans_total", ""), 2.0);
 }
 
 #[tokio::test]
