@@ -154,6 +154,15 @@ impl Up {
         }
     }
 
+    /// A line with `words` that has come or comes: standard output and error have no order between them.
+    #[track_caller]
+    pub fn hear(&mut self, words: &str) -> String {
+        match self.said.iter().find(|line| line.contains(words)) {
+            Some(line) => line.clone(),
+            None => self.wait_for(words),
+        }
+    }
+
     /// Whether a line with `words` comes within `patience`.
     pub fn says(&mut self, words: &str, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;

@@ -42,8 +42,8 @@ fn what_has_no_effect_yet_is_told_when_it_is_applied_and_when_it_is_run() {
         .replace("      components:", "      - {namespace: wasi, package: keyvalue, interfaces: [store]}\n      components:");
     home.write("shop.yaml", text);
     let mut up = home.up(&["-f", "shop.yaml"]);
-    up.wait_for(&format!("! warning: {NAME}: spec.template.spec.hostInterfaces[1]: has no effect yet"));
-    up.wait_for("curl ");
+    up.hear(&format!("! warning: {NAME}: spec.template.spec.hostInterfaces[1]: has no effect yet"));
+    up.hear("curl ");
     let said = home.run(&["apply", "-f", "shop.yaml"]);
     assert_eq!((said.code, said.out), (0, format!("{NAME} unchanged\n")));
     assert!(said.err.contains("imports wasi:keyvalue isn't started"), "{}", said.err);
