@@ -82,20 +82,7 @@ impl Mount {
 }
 
 impl Volume {
-    /// Does something in the volume's folder, on a thread that may wait.
-    ///
-    /// Cancel safe: what was begun is done to its end, and accounted for.
-    async fn run<R: Send + 'static>(
-        self: &Arc<Self>,
-        asker: &Arc<Asker>,
-        what: impl FnOnce(Accounts<'_>) -> Result<R, Failed> + Send + 'static,
-    ) -> io::Result<R> {
-        let (volume, asker) = (self.clone(), asker.clone());
-        let task = tokio::task::spawn_blocking(move || volume.change(&asker, what));
-        task.await.map_err(io::Error::other)?
-    }
-
-    /// The same on this thread. One at a time changes a bounded volume.
+    /// Does something in the volume's folder, for `asker`, on this thread. One at a time changes a bounded volume.
     fn change<R>(&self, asker: &Asker, what: impl FnOnce(Accounts<'_>) -> Result<R, Failed>) -> io::Result<R> {
         let done = match &self.bound {
             None => what(None),
