@@ -3,17 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_model::workload::{self, VolumeSource};
 use cap_primitives::ambient_authority;
 use cap_primitives::fs as beneath;
 
-use super::ledger::Ledger;
+use super::bound::Bound;
 use super::place;
 use super::removal::{Folder, Remover};
-use super::{Bound, Mount, Volume};
+use super::{Mount, Volume};
 use crate::config::VolumeConfig;
 use crate::metrics::WorkloadMetrics;
 
@@ -94,7 +94,8 @@ impl Volumes {
             let (dir, bound) = match &volume.source {
                 VolumeSource::HostPath(path) => (self.host_path(path).map_err(refused)?, None),
                 VolumeSource::Ephemeral => {
-                    let (dir, bound) = self.ephemeral(metrics).map_err(refused)?;
+                    let (dir, bound) = self.ephemeral().map_err(refused)?;
+                    metrics.volumes.add(&bound);
                     (dir, Some(bound))
                 }
             };
@@ -137,12 +138,11 @@ impl Volumes {
         }
     }
 
-    fn ephemeral(&self, metrics: &Arc<WorkloadMetrics>) -> Result<(File, Bound), VolumeError> {
+    fn ephemeral(&self) -> Result<(File, Arc<Bound>), VolumeError> {
         let (folder, remover) = self.ephemeral.as_ref().ok_or(VolumeError::NoFolder)?;
         let failed = |source| VolumeError::Ephemeral { folder: folder.clone(), source };
         let made = Folder::make(folder, remover).map_err(failed)?;
         let dir = beneath::open_ambient_dir(&made.files(), ambient_authority()).map_err(failed)?;
-        let ledger = Mutex::new(Ledger::new(self.config.ephemeral_bytes));
-        Ok((dir, Bound { ledger, metrics: metrics.clone(), _folder: made }))
+        Ok((dir, Arc::new(Bound::new(self.config.ephemeral_bytes, made))))
     }
 }

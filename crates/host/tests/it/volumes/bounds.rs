@@ -158,3 +158,14 @@ async fn l31_a_file_is_read_as_it_is_however_large_through_streams() {
         }
     }
 }
+
+/// L45: without anything that changes the volume afterwards.
+#[tokio::test]
+async fn l45_a_removed_file_stops_counting_when_it_is_closed() {
+    let tmp = tempfile::tempdir().unwrap();
+    let bench = bench(tmp.path());
+    bench.run(with("p2", vec![ephemeral("v")], vec![mount("v", "/v", false)])).await;
+    assert_eq!(act(&bench, "p2", "orphans&path=/v&files=2&bytes=1000").await, Ok("kept 2".into()));
+    bench.eventually("nothing is in it", || bench.metric("berth_volume_bytes", "p2") == 0.0).await;
+    assert_eq!(on_disk(tmp.path()), 0);
+}
