@@ -24,6 +24,7 @@ impl Host {
         let (config, shared) = (&preparer.config, &preparer.shared);
         let (pool, compiles) = (preparer.engines.load(), preparer.compiler.load());
         let services = config.services.most.saturating_sub(u32::try_from(preparer.services.available_permits()).unwrap_or(u32::MAX));
+        let volumes = preparer.volumes.budget();
         let bound = |setting, used, most, reached| Bound { setting, used, most, reached };
         let mut bounds = vec![
             bound("slots", self.slots.in_use().into(), self.slots.most().into(), Some(self.slots.refused())),
@@ -37,6 +38,7 @@ impl Host {
                 shared.connections.most() as u64,
                 Some(shared.connections.refused()),
             ),
+            bound("volume-budget", volumes.taken_bytes(), volumes.most_bytes(), Some(volumes.refused())),
             bound("compile-threads", compiles.running as u64, compiles.bounds.threads as u64, None),
             bound("compile-queue", compiles.waiting as u64, compiles.bounds.queue as u64, Some(compiles.refused)),
         ];

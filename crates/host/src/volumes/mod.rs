@@ -6,6 +6,7 @@
 //! gives each component its [`Mount`]s.
 
 mod bound;
+mod budget;
 mod calls;
 mod handles;
 mod ledger;
