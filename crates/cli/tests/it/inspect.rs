@@ -3,6 +3,7 @@
 use berth_testkit::guests::path;
 
 use crate::process::Home;
+use crate::volumes::with_volumes;
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in:\n{text}"))
@@ -121,6 +122,45 @@ fn what_keeps_a_workload_from_running_is_told_with_its_place_and_fails() {
     assert!(said.out.contains("MissingImport: ") && said.out.contains("acme:widgets/store@1.2.0"), "{}", said.out);
     let nobody = said.out.lines().find(|line| line.trim_start().starts_with("acme:widgets/store")).unwrap();
     assert!(nobody.ends_with("nobody"), "{nobody}");
+}
+
+#[test]
+fn l41_a_volume_that_the_host_would_refuse_is_told_by_the_settings_that_a_start_would_have() {
+    let home = Home::new();
+    let data = home.path("shared/data");
+    std::fs::create_dir_all(&data).unwrap();
+    home.write("files.yaml", with_volumes(&data));
+    let granted = format!("/tmp (scratch), /data (data, {} of the host, read-only)", data.display());
+    let said = home.run(&["inspect", "files.yaml"]);
+    let refused = format!("VolumeNotAllowed: volume data: hostPath {} is not allowed", data.display());
+    for part in [refused.as_str(), "Denied:", "volume data", &format!("allow by --volume-root {} of the host", data.display())] {
+        assert!(said.out.contains(part), "{part} is missing in:\n{}", said.out);
+    }
+    assert!(said.code == 1 && said.out.contains("/tmp (scratch)") && !said.out.contains("/data (data"), "{said:#?}");
+    assert!(said.err.contains("BERTH_VOLUME_ROOT") && said.err.contains("`berth inspect NAME`"), "{}", said.err);
+
+    let with_root = |name: &str| home.command(&["inspect", "files.yaml"]).env(name, home.path("shared")).output().unwrap();
+    let output = with_root("BERTH_VOLUME_ROOT");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains(&granted) && output.stderr.is_empty(), "{text}");
+    let file = home.write(".config/berth/config.toml", format!("volume-root = [{:?}]\n", home.path("shared")));
+    assert_eq!(home.run(&["inspect", "files.yaml"]).ok(), text);
+    std::fs::remove_dir(&data).unwrap();
+    let said = home.run(&["inspect", "files.yaml"]);
+    assert!(said.code == 1 && said.out.contains("VolumeFailed: volume data: ") && said.err.is_empty(), "{said:#?}");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let output = home.command(&["inspect", "files.yaml"]).env("BERTH_VOLUME_BUDGET", "0").output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("VolumeLimit: volume scratch: "));
+
+    // A berth that runs knows by itself.
+    let mut up = home.up(&["--volume-root", "shared", "-f", "files.yaml"]);
+    up.wait_for("ready in");
+    assert!(home.run(&["inspect", "wd/files"]).ok().contains(&granted));
+    drop(up);
+    let _up = home.up(&[]);
+    let said = home.run(&["inspect", "wd/files"]);
+    assert!(said.code == 1 && said.out.contains(&refused) && said.err.is_empty(), "{said:#?}");
 }
 
 #[test]

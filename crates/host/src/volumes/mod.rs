@@ -33,7 +33,7 @@ use crate::logs::Stream;
 
 pub(crate) use self::bound::VolumeBytes;
 pub(crate) use self::handles::Handles;
-pub(crate) use self::open::{VolumeError, Volumes};
+pub(crate) use self::open::{Refused, VolumeError, Volumes, check};
 pub(crate) use self::p2::link as link_p2;
 #[cfg(feature = "wasi-p3")]
 pub(crate) use self::p3::link as link_p3;

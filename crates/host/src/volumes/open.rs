@@ -138,6 +138,20 @@ impl Volumes {
     }
 }
 
+/// What a host of `config` would refuse of `volumes`, whatever else it runs. Blocks.
+pub(crate) fn check(config: &VolumeConfig, volumes: &[workload::Volume]) -> Vec<Refused> {
+    let mut refused: Vec<Refused> = Vec::new();
+    for volume in volumes {
+        if let VolumeSource::HostPath(path) = &volume.source
+            && let Err(error) = host_path(&config.roots, path)
+        {
+            refused.push((volume.name.clone(), error));
+        }
+    }
+    refused.extend(rooms(&VolumeBudget::new(config.budget_bytes), config.ephemeral_bytes, volumes).err());
+    refused
+}
+
 /// Room for each of the ephemeral `volumes`, of `each` bytes.
 fn rooms(budget: &Arc<VolumeBudget>, each: u64, volumes: &[workload::Volume]) -> Result<Vec<Room>, Refused> {
     let ephemeral = || volumes.iter().filter(|volume| volume.source == VolumeSource::Ephemeral);

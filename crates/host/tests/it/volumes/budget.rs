@@ -75,3 +75,16 @@ async fn l07_an_edit_needs_room_for_both_versions_and_leaves_the_one_before_it_w
     bench.eventually("the edit has no room", || serves("VolumeLimit")).await;
     assert_eq!((bench.get_from("app", "/").await.status, used(&bench)), (StatusCode::OK, BYTES));
 }
+
+#[tokio::test]
+async fn l31_what_a_workload_would_want_of_more_than_there_is_is_known_before_it_starts() {
+    let tmp = tempfile::tempdir().unwrap();
+    let bench = host(tmp.path());
+    bench.run(with_some("two", 2)).await;
+    // What others take may be free by then.
+    let found = bench.host.inspect(with_some("one", 1)).await.problems;
+    assert!(found.is_empty(), "{found:?}");
+    let found = bench.host.inspect(with_some("three", 3)).await.problems;
+    assert!(found.len() == 1 && found[0].reason == "VolumeLimit" && found[0].message.contains("0 of 2621440 bytes"), "{found:?}");
+    assert_eq!((used(&bench), budget(&bench).reached), (2 * BYTES, Some(0)), "looking takes nothing");
+}
