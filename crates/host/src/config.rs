@@ -85,7 +85,8 @@ pub struct ReclaimConfig {
 /// How services, the long-running components of workloads, are kept going.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
-    /// Services at once on the whole host, 0 to 10,000. Each holds an instance for as long as its workload lives.
+    /// Services at once on the whole host, 0 to 10,000, beside one that takes the place of another. Each holds an instance for as long as its
+    /// workload lives.
     pub most: u32,
     /// How long a service that was told to end may take for it before it is interrupted.
     pub grace: Duration,
