@@ -85,7 +85,8 @@ pub struct ReclaimConfig {
 /// How services, the long-running components of workloads, are kept going.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
-    /// Services at once on the whole host, 0 to 10,000. Each holds an instance for as long as its workload lives.
+    /// Services at once on the whole host, 0 to 10,000, beside one that takes the place of another. Each holds an instance for as long as its
+    /// workload lives.
     pub most: u32,
     /// How long a service that was told to end may take for it before it is interrupted.
     pub grace: Duration,
@@ -121,6 +122,9 @@ pub struct VolumeConfig {
     pub folder: Option<PathBuf>,
     /// What one ephemeral volume may take, bytes: its files, and 4 KiB for each name in it.
     pub ephemeral_bytes: u64,
+    /// What all ephemeral volumes together may take, bytes. Each has `ephemeral_bytes` of it reserved from its start until its folder is
+    /// removed, so that none is ever short of what it may take.
+    pub budget_bytes: u64,
 }
 
 /// Where and how HTTP is answered.
@@ -180,8 +184,14 @@ impl Default for HostConfig {
 
 impl Default for VolumeConfig {
     fn default() -> VolumeConfig {
-        // Room for what one request unpacks, and a thousand of them fit a common disk.
-        VolumeConfig { roots: Vec::new(), folder: None, ephemeral_bytes: 64 << 20 }
+        VolumeConfig {
+            roots: Vec::new(),
+            folder: None,
+            // Room for what one request unpacks, and a thousand of them fit a common disk.
+            ephemeral_bytes: 64 << 20,
+            // 256 of them, as many as services: what a laptop's disk has free, beside the caches.
+            budget_bytes: 16 << 30,
+        }
     }
 }
 

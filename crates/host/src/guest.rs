@@ -18,7 +18,7 @@ use crate::copied;
 use crate::guest_store::GuestStore;
 use crate::invoke::fate::Fate;
 #[cfg(feature = "wasi-p3")]
-use crate::invoke::lease::Leases;
+use crate::invoke::lease::{Leases, SLACK};
 use crate::limiter::Limiter;
 use crate::member::{Member, Seat};
 use crate::request_id::RequestId;
@@ -146,7 +146,13 @@ impl Guest {
 
     #[cfg(feature = "wasi-p3")]
     fn is_unwanted(&self) -> bool {
-        self.leases.as_ref().is_some_and(|leases| leases.is_doomed() && leases.is_empty())
+        self.leases.as_ref().is_some_and(|leases| leases.is_deserted())
+    }
+
+    /// Who waits for what it does, where it serves several requests at once.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn leases(&self) -> Option<&Arc<Leases>> {
+        self.leases.as_ref()
     }
 
     /// Whether it may serve several requests at once.
@@ -167,11 +173,18 @@ impl Guest {
         self.members().for_each(|member| member.turn_to(request.clone()));
     }
 
-    /// Cuts the guest at `cut` while it computes; what it asks of others may take until `outgoing`.
+    /// Takes the time that it has from those who wait for it: it is cut soon after the first deadline of its requests, and what it asks of
+    /// others may take until the last.
     #[cfg(feature = "wasi-p3")]
-    pub(crate) fn set_deadlines(&mut self, cut: Instant, outgoing: Instant) {
-        self.deadline = cut;
-        self.members().for_each(|member| member.outgoing.set_deadline(outgoing));
+    pub(crate) fn keep_time(&mut self) {
+        let Some(leases) = &self.leases else { return };
+        let (first, last) = leases.deadlines().unwrap_or_else(|| {
+            // What it does between requests is bounded like a request.
+            let idle = Instant::now() + self.root.component().limits.request_timeout;
+            (idle, idle)
+        });
+        self.deadline = first + SLACK;
+        self.members().for_each(|member| member.outgoing.set_deadline(last));
     }
 
     /// Gives it the fate of its store to ask: what goes when the guest was ended isn't closed but broken off.

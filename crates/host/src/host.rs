@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use self::bounds::Bound;
 use crate::admission::HostSlots;
@@ -35,6 +35,7 @@ use crate::pace::Paces;
 use crate::prepare::{self, Preparer};
 use crate::reclaim::{Reclaim, Reclaimer};
 use crate::routes::Routes;
+use crate::service::room::Rooms;
 use crate::service::threads::Threads;
 use crate::status::{Status, WantedWorkload};
 use crate::supervisor::Supervisor;
@@ -138,7 +139,7 @@ impl Host {
             shared,
             calls: Arc::new(HostSlots::new(config.slots)),
             slots: slots.clone(),
-            services: Arc::new(Semaphore::new(config.services.most as usize)),
+            services: Rooms::new(config.services.most),
             logs: logs.clone(),
             known: prepare::Known::default(),
             volumes: Arc::new(volumes),

@@ -1,7 +1,7 @@
 //! What a workload comes to before anything of it runs: who provides what to whom, what each component may do, what is denied.
 //!
-//! [`inspect`] fetches and reads components as preparing does, and compiles nothing. The value that it gives is made by a pure function of
-//! what was read, the plan and the host's rules ([`build`]). It holds no value of an environment variable or of `wasi:config`: they may
+//! [`inspect`] fetches and reads components and looks at the folders of volumes as preparing does, compiles nothing and makes nothing. The value
+//! that it gives is made by a pure function of what was read, the plan and the host's rules ([`build`]). It holds no value of an environment variable or of `wasi:config`: they may
 //! come from Secrets.
 
 mod build;
@@ -14,6 +14,7 @@ use berth_oci::Source;
 use serde::{Deserialize, Serialize};
 
 use crate::config::HostConfig;
+use crate::volumes;
 
 pub use granted::{Granted, GrantedLimits, GrantedVolume, Variable};
 
@@ -149,7 +150,7 @@ pub struct InspectedUnit {
     pub with: Vec<String>,
 }
 
-/// Something that a component imports a way to, and was given nothing of.
+/// Something that a component imports a way to, and was given nothing of; or that its manifest gives, and the host's owner doesn't.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Denied {
@@ -164,12 +165,13 @@ pub struct Denied {
 /// What `workload` comes to on a host of `config`, with images from `source`. Reads on threads where it may block, and takes some
 /// milliseconds per component, and the time to pull what isn't there.
 pub async fn inspect(workload: Workload, source: &dyn Source, config: &HostConfig) -> Inspected {
-    let rules = build::Rules::of(config);
+    let (rules, allowed) = (build::Rules::of(config), config.volumes.clone());
     let fetched = read::fetch(&workload, source).await;
     let read = tokio::task::spawn_blocking(move || {
         let seen = read::read(fetched);
         let plan = read::plan(&workload, &seen);
-        build::build(&workload, &seen, plan, &rules)
+        let refused = volumes::check(&allowed, &workload.volumes);
+        build::build(&workload, &seen, plan, refused, &rules)
     });
     read.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::scrape::HostCollector;
 use crate::egress::Denied;
+use crate::volumes::VolumeBytes;
 
 /// Upper bounds of the latency histogram, seconds: a 1-2-5 series around what guests take.
 const BOUNDS: [f64; 19] =
@@ -144,8 +145,8 @@ pub(crate) struct WorkloadMetrics {
     /// Calls between its components that hold a slot of theirs.
     pub(crate) calls_in_flight: Gauge,
     pub(crate) memory_bytes: Gauge,
-    /// What its ephemeral volumes take.
-    pub(crate) volume_bytes: Gauge,
+    /// What is in its ephemeral volumes.
+    pub(crate) volumes: VolumeBytes,
     /// Instances made for a request.
     pub(crate) cold_starts: Counter,
     /// Requests served by an instance that had served before.
@@ -168,7 +169,7 @@ impl WorkloadMetrics {
             queued: Gauge::default(),
             calls_in_flight: Gauge::default(),
             memory_bytes: Gauge::default(),
-            volume_bytes: Gauge::default(),
+            volumes: VolumeBytes::default(),
             cold_starts: Counter::default(),
             reused: Counter::default(),
             restarts: Counter::default(),

@@ -14,7 +14,6 @@ use berth_model::interface::InterfaceName;
 use berth_model::limits::Effective;
 use berth_model::workload::{self, Workload};
 use berth_oci::{FetchError, Source};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::InstancePre;
 
@@ -37,6 +36,7 @@ use crate::metrics::WorkloadMetrics;
 use crate::pace::Pace;
 use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::service::Program;
+use crate::service::room::Rooms;
 use crate::status::ComponentStatus;
 use crate::volumes::{VolumeError, Volumes};
 
@@ -54,8 +54,8 @@ pub(crate) struct Preparer {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) slots: Arc<HostSlots>,
-    /// Services that may still be started.
-    pub(crate) services: Arc<Semaphore>,
+    /// Room for services.
+    pub(crate) services: Arc<Rooms>,
     /// Slots for calls between components.
     pub(crate) calls: Arc<HostSlots>,
     pub(crate) logs: Arc<LogBook>,
@@ -72,6 +72,16 @@ pub(crate) struct Prepared {
     /// Its components as they reach each other: as long as it is prepared.
     pub(crate) _siblings: Arc<Siblings>,
     pub(crate) components: Vec<ComponentStatus>,
+}
+
+#[cfg(test)]
+impl Prepared {
+    /// A workload of no components.
+    pub(crate) fn nothing() -> Prepared {
+        let metrics = crate::metrics::HostMetrics::default().workload("default", "nothing");
+        let calls = Calls::new(Arc::new(HostSlots::new(1)), metrics);
+        Prepared { http: None, service: None, _siblings: Siblings::new(calls), components: Vec::new() }
+    }
 }
 
 /// The part of a workload that answers HTTP: all that a request needs.
@@ -257,7 +267,7 @@ impl Preparer {
             // It is the last part, and the root of a unit of its own.
             Some(spec) => {
                 let unit = linked.iter().position(|unit| unit.root == workload.components.len());
-                Some(self.program(linked.remove(unit.expect("the service is a root")), spec, whole.door.clone())?)
+                Some(self.program(linked.remove(unit.expect("the service is a root")), spec, (workload, owner), whole.door.clone())?)
             }
             None => None,
         };

@@ -5,11 +5,12 @@
 //! deadline; its limits, its grants and its turns are those of any guest. Ending it takes a signal that it can notice ([`signal`]), some
 //! time, and then its interruption.
 //!
-//! What a workload's status says of its service is in [`standing`]; what keeps it going is the `keeper`.
+//! A host has [`room`] for so many. What a workload's status says of its service is in [`standing`]; what keeps it going is the `keeper`.
 
 mod ending;
 mod keeper;
 pub(crate) mod restart;
+pub(crate) mod room;
 pub(crate) mod run;
 pub(crate) mod signal;
 pub(crate) mod standing;
@@ -19,12 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::keeper::Keeper;
 use self::restart::Policy;
+use self::room::Room;
 use self::run::RunPre;
 use self::standing::Standing;
 use self::threads::Threads;
@@ -48,8 +50,8 @@ pub(crate) struct Program {
     pub(crate) restarts: Policy,
     /// How long a service that doesn't listen goes on before it counts as running.
     pub(crate) settle: Duration,
-    /// Its right to an instance.
-    pub(crate) _room: OwnedSemaphorePermit,
+    /// Its place among the host's services.
+    pub(crate) _room: Room,
     /// Keeps the compiled code known to the compiler as long as somebody runs it.
     pub(crate) _compiled: Arc<Compiled>,
 }
@@ -69,6 +71,14 @@ impl Service {
         let keeper = Keeper { program: Arc::new(program), threads, told: told.clone(), cut: cut.clone(), standing: sender };
         tasks.spawn_on(keeper.keep(), runtime);
         Service { standing, told, cut }
+    }
+
+    /// One that nobody keeps, which has come up, and what is cancelled when it is cut.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> (Service, CancellationToken) {
+        let (_, standing) = watch::channel(Standing { phase: standing::Phase::Running, restarts: 0 });
+        let cut = CancellationToken::new();
+        (Service { standing, told: CancellationToken::new(), cut: cut.clone() }, cut)
     }
 
     /// Where it stands.

@@ -257,11 +257,21 @@ impl Supervisor {
         );
     }
 
-    fn prepared(&self, id: &WorkloadId, attempt: u64, (prepared, service): (Prepared, Option<Service>), took: Duration) {
+    fn prepared(self: &Arc<Self>, id: &WorkloadId, attempt: u64, (prepared, service): (Prepared, Option<Service>), took: Duration) {
         let mut items = self.lock();
-        let Some(item) = current(&mut items, id, attempt) else { return };
-        item.prepared(prepared, service, took);
-        self.dirty.notify_one();
+        match current(&mut items, id, attempt) {
+            Some(item) => {
+                if let Some(overtaken) = item.prepared(prepared, service, took) {
+                    self.drain(overtaken);
+                }
+                self.dirty.notify_one();
+            }
+            None => {
+                if let Some(service) = service {
+                    self.dismiss(prepared, service);
+                }
+            }
+        }
     }
 
     fn failed(&self, id: &WorkloadId, attempt: u64, (reason, message): (&str, String), took: Duration) {

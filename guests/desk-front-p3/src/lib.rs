@@ -37,6 +37,11 @@ async fn answer(target: &Target) -> Option<String> {
         "/increment" => desk::increment(target.number("by", 1) as u32).to_string(),
         "/meet" => hall::meet(target.number("callers", 2) as u32).await.to_string(),
         "/wait" => hall::wait(target.number("ms", 10)).await.to_string(),
+        "/spin" => {
+            hall::wait(target.number("after", 0)).await;
+            desk::spin(target.number("ms", 10));
+            "spun".to_owned()
+        }
         "/fail" => {
             desk::fail();
             unreachable!("it trapped")

@@ -9,6 +9,7 @@ use wasip2::io::streams::StreamError;
 pub fn act(target: &Target) -> Result<String, String> {
     match target.text("do") {
         Some("stream") => stream(target).map_err(|error| error_name(error.name())),
+        Some("outlive") => outlive(target).map_err(|error| error_name(error.name())),
         Some("keep-open") => Ok(keep_open(target)),
         _ => volume::act(target),
     }
@@ -30,6 +31,17 @@ fn stream(target: &Target) -> Result<String, ErrorCode> {
         }
     }
     Ok("wrote all".to_owned())
+}
+
+/// Reads the beginning of a file of the first folder through a stream that outlives the file's descriptor.
+fn outlive(target: &Target) -> Result<String, ErrorCode> {
+    let (folder, _) = get_directories().into_iter().next().ok_or(ErrorCode::NoEntry)?;
+    let name = target.text("path").unwrap_or_default();
+    let file = folder.open_at(PathFlags::empty(), name, OpenFlags::empty(), DescriptorFlags::READ)?;
+    let stream = file.read_via_stream(0)?;
+    drop(file);
+    let read = stream.blocking_read(1 << 10).map_err(|_| ErrorCode::Io)?;
+    Ok(String::from_utf8_lossy(&read).into_owned())
 }
 
 /// Opens the first folder until that fails, and once more after closing what is open.

@@ -65,6 +65,23 @@ pub async fn slow_read(request: Request, chunk_bytes: usize, pause: Duration) ->
     }
 }
 
+/// Answers at once, reads the body on, and says in the log how many bytes there were, or after how many it broke off.
+pub fn swallow(request: Request) -> Response {
+    let (mut stream, trailers) = take(request);
+    spawn_local(async move {
+        let mut read = 0;
+        while let Some(chunk) = next(&mut stream, CHUNK_BYTES).await {
+            read += chunk.len();
+        }
+        drop(stream);
+        match trailers.await {
+            Ok(_) => println!("swallowed {read} bytes"),
+            Err(error) => println!("choked after {read} bytes: {error:?}"),
+        }
+    });
+    answer::text(200, "swallowing\n")
+}
+
 /// Sends `chunks` of `size` bytes with a pause after each, until the client leaves.
 pub fn stream(chunks: u64, size: usize, pause: Duration) -> Response {
     let (response, mut body) = answer::begin(200, vec![("content-type".to_owned(), b"application/octet-stream".to_vec())]);

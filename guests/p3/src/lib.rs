@@ -129,6 +129,7 @@ async fn faulty(target: &Target) -> Option<Result<Response, ErrorCode>> {
 async fn bodies(request: Request, target: &Target) -> Response {
     match target.path() {
         "/echo" => body::echo(request),
+        "/swallow" => body::swallow(request),
         "/slow-read" => {
             let size = usize::try_from(target.number("size", 1024)).unwrap_or(usize::MAX);
             body::slow_read(request, size, milliseconds(target, 100)).await

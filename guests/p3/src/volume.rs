@@ -17,6 +17,7 @@ async fn tried(what: &str, target: &Target) -> Result<String, ErrorCode> {
     let done = |()| "done".to_owned();
     match what {
         "read" => read(&open(&at, path, OpenFlags::empty(), DescriptorFlags::READ).await?).await,
+        "outlive" => outlive(open(&at, path, OpenFlags::empty(), DescriptorFlags::READ).await?).await,
         "write" => {
             let file = open(&at, path, OpenFlags::CREATE | OpenFlags::TRUNCATE, DescriptorFlags::WRITE).await?;
             write(file, target.number("bytes", 0), false).await
@@ -66,6 +67,15 @@ async fn open(at: &Descriptor, path: &str, open: OpenFlags, flags: DescriptorFla
 
 async fn read(file: &Descriptor) -> Result<String, ErrorCode> {
     let (bytes, ended) = file.read_via_stream(0);
+    let content = bytes.collect().await;
+    ended.await?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// Reads through a stream that outlives the descriptor.
+async fn outlive(file: Descriptor) -> Result<String, ErrorCode> {
+    let (bytes, ended) = file.read_via_stream(0);
+    drop(file);
     let content = bytes.collect().await;
     ended.await?;
     Ok(String::from_utf8_lossy(&content).into_owned())

@@ -1,6 +1,9 @@
 //! Does what `DO` says; README.md lists it.
 
 use wasip3::cli::{stdin, stdout};
+use wasip3::http::client;
+use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
+use wasip3::{spawn_local, wit_future, wit_stream};
 
 wasip3::cli::command::export!(Service);
 
@@ -25,10 +28,41 @@ impl wasip3::exports::cli::run::Guest for Service {
             "exit" => std::process::exit(1),
             "error" => return Err(()),
             "trap" => core::arch::wasm32::unreachable(),
+            "upload" => upload(&std::env::var("TO").unwrap_or_default()).await,
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Sends a body that has no end, and traps when the answer has begun; with `READ`, when that is whole.
+async fn upload(to: &str) {
+    let megabytes: usize = std::env::var("MB").ok().and_then(|value| value.parse().ok()).unwrap_or(0);
+    let held = std::hint::black_box(vec![1_u8; megabytes << 20]);
+    let (authority, path) = to.split_once('/').unwrap_or((to, ""));
+    let (mut writer, content) = wit_stream::new();
+    let (last, trailers) = wit_future::new(|| Ok(None));
+    let (request, _sent) = Request::new(Fields::new(), Some(content), trailers, None);
+    request.set_method(&Method::Post).expect("it is one");
+    request.set_scheme(Some(&Scheme::Http)).expect("it is one");
+    request.set_authority(Some(authority)).expect("it is a host's");
+    request.set_path_with_query(Some(&format!("/{path}"))).expect("it is a path");
+    spawn_local(async move {
+        while writer.write_all(vec![b'u'; 16 << 10]).await.is_empty() {}
+        drop(last);
+    });
+    let response = match client::send(request).await {
+        Ok(response) => response,
+        Err(code) => return print(format!("not answered: {code:?}\n")).await,
+    };
+    print(format!("answered: {}\n", response.get_status_code())).await;
+    if std::env::var_os("READ").is_some() {
+        let (_outcome, outcome) = wit_future::new(|| Ok(()));
+        let (stream, _trailers) = Response::consume_body(response, outcome);
+        print(String::from_utf8(stream.collect().await).unwrap_or_default()).await;
+    }
+    drop(held);
+    core::arch::wasm32::unreachable()
 }
 
 /// Writes to standard output by WASI 0.3.

@@ -55,6 +55,11 @@ async fn of_files(input: Input, up: config::Up, common: &Common) -> Result<Vec<I
     intake.warnings.iter().for_each(|warning| warn(&warning_line(warning)));
     let images = Images { caches: common.caches.clone(), registries: up.local.registries };
     let inspections = inspect::files(intake, &up.local.host, images).await?;
+    if inspections.iter().flat_map(|inspection| &inspection.inspected.problems).any(|problem| problem.reason == "VolumeNotAllowed") {
+        note(
+            "which folders hostPath volumes may be in is taken from BERTH_VOLUME_ROOT or the configuration file here; `berth inspect NAME` asks the running berth, which may have been started with --volume-root",
+        );
+    }
     if inspections.is_empty() {
         return Err(Failure::new(Exit::Refused, "there is no deployment, replica set or workload in it to inspect"));
     }

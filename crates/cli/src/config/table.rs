@@ -158,6 +158,12 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
     },
     value("ephemeral-volume-size", "BYTES", "64Mi", "The most that one ephemeral volume takes: its files, and 4Ki for each name in it"),
+    value(
+        "volume-budget",
+        "BYTES",
+        "16Gi",
+        "The most that all ephemeral volumes together take; each reserves its size of it while it is there; 0: there are none",
+    ),
 ];
 
 /// The host's defaults, in one place with the table.

@@ -152,11 +152,20 @@ fn network(check: &mut Check<'_>, defaults: NetworkConfig) -> NetworkConfig {
 
 /// What volumes may be. Where ephemeral ones are is the node's affair.
 fn volumes(check: &mut Check<'_>, defaults: VolumeConfig) -> VolumeConfig {
-    VolumeConfig {
+    let volumes = VolumeConfig {
         roots: check.read("volume-root", defaults.roots, folders),
         ephemeral_bytes: check.read("ephemeral-volume-size", defaults.ephemeral_bytes, bytes(4 << 10..=1 << 40)),
-        ..defaults
+        budget_bytes: check.read("volume-budget", defaults.budget_bytes, bytes(0..=1 << 50)),
+        folder: defaults.folder,
+    };
+    if (1..volumes.ephemeral_bytes).contains(&volumes.budget_bytes) {
+        let [budget, each] = ["volume-budget", "ephemeral-volume-size"].map(|name| check.values.origin(name));
+        check.errors.push(format!(
+            "{budget}: {} bytes are fewer than {each}: {}, so that no ephemeral volume would have room; 0 is for none",
+            volumes.budget_bytes, volumes.ephemeral_bytes
+        ));
     }
+    volumes
 }
 
 /// Folders that are there, with colons between.
@@ -443,6 +452,25 @@ mod tests {
             assert!(errors.len() == 2 && errors[0].starts_with("--volume-root: ") && errors[0].contains(part), "{errors:#?}");
         }
         assert!(checked(&[("volume-root", "")]).1[0].contains("it is empty"));
+    }
+
+    #[test]
+    fn l31_the_budget_of_volumes_has_room_for_one_or_is_none() {
+        let budget = |flags: &[(&'static str, &str)]| {
+            let (up, errors) = checked(flags);
+            (up.local.host.volumes.budget_bytes, errors)
+        };
+        assert_eq!(budget(&[]), (16 << 30, Vec::new()));
+        assert_eq!(budget(&[("volume-budget", "64Mi")]), (64 << 20, Vec::new()));
+        assert_eq!(budget(&[("volume-budget", "0")]), (0, Vec::new()));
+        let (_, errors) = budget(&[("volume-budget", "1Mi")]);
+        let expected = "--volume-budget: 1048576 bytes are fewer than ephemeral-volume-size, as it is by default: 67108864, so that no ephemeral volume would have room; 0 is for none";
+        assert_eq!(errors, [expected]);
+        let (_, errors) = budget(&[("ephemeral-volume-size", "17Gi")]);
+        assert!(
+            errors[0].starts_with("volume-budget, as it is by default: ") && errors[0].contains("--ephemeral-volume-size: "),
+            "{errors:?}"
+        );
     }
 
     #[test]

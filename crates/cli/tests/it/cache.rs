@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::process::{Home, PATIENCE, Up};
 
 /// Pushes a fixture guest into a registry in plain HTTP.
-async fn push(image: &str, guest: &str) {
+pub async fn push(image: &str, guest: &str) {
     let reference: Reference = image.parse().unwrap();
     let layer = ImageLayer::new(std::fs::read(path(guest)).unwrap(), "application/wasm".to_owned(), None);
     let config = Config::new(&b"{}"[..], "application/vnd.wasm.config.v0+json".to_owned(), None);

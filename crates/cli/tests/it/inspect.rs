@@ -1,8 +1,11 @@
 //! `berth inspect`: of files without a running berth, and of what is applied.
 
 use berth_testkit::guests::path;
+use berth_testkit::registry::Registry;
 
+use crate::cache::push;
 use crate::process::Home;
+use crate::volumes::with_volumes;
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in:\n{text}"))
@@ -121,6 +124,139 @@ fn what_keeps_a_workload_from_running_is_told_with_its_place_and_fails() {
     assert!(said.out.contains("MissingImport: ") && said.out.contains("acme:widgets/store@1.2.0"), "{}", said.out);
     let nobody = said.out.lines().find(|line| line.trim_start().starts_with("acme:widgets/store")).unwrap();
     assert!(nobody.ends_with("nobody"), "{nobody}");
+}
+
+/// A component that imports or exports `acme:NAME/api` with a function `get` of this type.
+enum Api<'a> {
+    Imports(&'a str, &'a str),
+    Exports(&'a str, &'a str),
+}
+
+/// A workload of such components.
+fn workload_of(home: &Home, components: &[(&str, &[Api<'_>])]) {
+    let mut manifest =
+        "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Workload\nmetadata: {name: kv}\nspec:\n  components:\n".to_owned();
+    for (name, apis) in components {
+        let mut text = String::from("(component\n");
+        for api in *apis {
+            text += &match api {
+                Api::Imports(api, of) => format!("(import \"acme:{api}/api\" (instance (export \"get\" (func {of}))))\n"),
+                Api::Exports(api, of) => format!(
+                    "(core module $m (func (export \"get\") (param i32) (result i32) (i32.const 7)))
+                     (core instance $i (instantiate $m))
+                     (func $get {of} (canon lift (core func $i \"get\")))
+                     (instance $api (export \"get\" (func $get)))
+                     (export \"acme:{api}/api\" (instance $api))\n"
+                ),
+            };
+        }
+        home.write(&format!("{name}.wasm"), wat::parse_str(text + ")").unwrap());
+        manifest += &format!("  - {{name: {name}, image: \"file://./{name}.wasm\"}}\n");
+    }
+    home.write("kv.yaml", manifest);
+}
+
+#[test]
+fn components_that_import_from_each_other_in_a_circle_are_told_in_its_order() {
+    use Api::{Exports, Imports};
+    let home = Home::new();
+    let get = "(param \"key\" u32) (result u32)";
+    workload_of(
+        &home,
+        &[
+            ("front", &[Imports("a", get)]),
+            ("a", &[Imports("b", get), Exports("a", get)]),
+            ("b", &[Imports("c", get), Exports("b", get)]),
+            ("c", &[Imports("a", get), Exports("c", get)]),
+        ],
+    );
+    let said = home.run(&["inspect", "kv.yaml"]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert!(said.out.contains("LinkCycle: components import from each other in a circle: `a` -> `b` -> `c` -> `a`"), "{}", said.out);
+    let import = said.out.lines().find(|line| line.trim_start().starts_with("acme:b/api")).unwrap();
+    assert!(import.ends_with("not decided") && !said.out.contains("Links:"), "{}", said.out);
+}
+
+#[test]
+fn two_components_of_different_types_are_told_with_the_place_and_both() {
+    use Api::{Exports, Imports};
+    let home = Home::new();
+    let of = |key: &str| format!("(param \"key\" {key}) (result u32)");
+    workload_of(&home, &[("front", &[Imports("kv", &of("u32"))]), ("back", &[Exports("kv", &of("s32"))])]);
+    let said = home.run(&["inspect", "kv.yaml", "-o", "json"]);
+    let inspected = json(&said.out);
+    let problem = &inspected["workloads"][0]["problems"][0];
+    assert_eq!((said.code, problem["reason"].as_str()), (1, Some("ImportMismatch")), "{inspected}");
+    let message = problem["message"].as_str().unwrap();
+    for part in
+        ["`front` imports `acme:kv/api` from `back`", "function `get`, parameter `key`", "`front` expects `u32`", "`back` has `s32`"]
+    {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+    // Built alike they fit.
+    workload_of(&home, &[("front", &[Imports("kv", &of("u32"))]), ("back", &[Exports("kv", &of("u32"))])]);
+    assert!(home.run(&["inspect", "kv.yaml"]).ok().contains("front with back"));
+}
+
+#[test]
+fn l35_an_image_of_a_registry_is_pulled_to_be_inspected_and_needs_no_registry_the_next_time() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let home = Home::new();
+    let registry = runtime.block_on(Registry::plain());
+    let image = format!("{}/shop/hello:1", registry.name());
+    runtime.block_on(push(&image, "p2-hello"));
+    let inspect = |image: &str| {
+        let output = home.command(&["inspect", image]).env("BERTH_INSECURE_REGISTRY", registry.name()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = inspect(&image);
+    for part in ["Name:        hello\n", &format!("Image:     {image}\n"), "Digest:    sha256:", "WASI 0.2, answers HTTP"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert_eq!(code, Some(0), "{text}");
+    let (code, none) = inspect(&image.replace("hello", "none"));
+    assert!(code == Some(1) && none.contains("ImagePullFailed: component none: ") && !none.contains("Digest:"), "{none}");
+    drop(registry);
+    assert_eq!(home.run(&["inspect", &image]).ok(), text);
+}
+
+#[test]
+fn l41_a_volume_that_the_host_would_refuse_is_told_by_the_settings_that_a_start_would_have() {
+    let home = Home::new();
+    let data = home.path("shared/data");
+    std::fs::create_dir_all(&data).unwrap();
+    home.write("files.yaml", with_volumes(&data));
+    let granted = format!("/tmp (scratch), /data (data, {} of the host, read-only)", data.display());
+    let said = home.run(&["inspect", "files.yaml"]);
+    let refused = format!("VolumeNotAllowed: volume data: hostPath {} is not allowed", data.display());
+    for part in [refused.as_str(), "Denied:", "volume data", &format!("allow by --volume-root {} of the host", data.display())] {
+        assert!(said.out.contains(part), "{part} is missing in:\n{}", said.out);
+    }
+    assert!(said.code == 1 && said.out.contains("/tmp (scratch)") && !said.out.contains("/data (data"), "{said:#?}");
+    assert!(said.err.contains("BERTH_VOLUME_ROOT") && said.err.contains("`berth inspect NAME`"), "{}", said.err);
+
+    let with_root = |name: &str| home.command(&["inspect", "files.yaml"]).env(name, home.path("shared")).output().unwrap();
+    let output = with_root("BERTH_VOLUME_ROOT");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains(&granted) && output.stderr.is_empty(), "{text}");
+    let file = home.write(".config/berth/config.toml", format!("volume-root = [{:?}]\n", home.path("shared")));
+    assert_eq!(home.run(&["inspect", "files.yaml"]).ok(), text);
+    std::fs::remove_dir(&data).unwrap();
+    let said = home.run(&["inspect", "files.yaml"]);
+    assert!(said.code == 1 && said.out.contains("VolumeFailed: volume data: ") && said.err.is_empty(), "{said:#?}");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let output = home.command(&["inspect", "files.yaml"]).env("BERTH_VOLUME_BUDGET", "0").output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("VolumeLimit: volume scratch: "));
+
+    // A berth that runs knows by itself.
+    let mut up = home.up(&["--volume-root", "shared", "-f", "files.yaml"]);
+    up.wait_for("ready in");
+    assert!(home.run(&["inspect", "wd/files"]).ok().contains(&granted));
+    drop(up);
+    let _up = home.up(&[]);
+    let said = home.run(&["inspect", "wd/files"]);
+    assert!(said.code == 1 && said.out.contains(&refused) && said.err.is_empty(), "{said:#?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::process::{Home, PATIENCE, Up};
 
 /// The guest with an ephemeral volume at `/tmp` and a folder of the host, `data`, at `/data` for reading.
-fn with_volumes(data: &Path) -> String {
+pub fn with_volumes(data: &Path) -> String {
     let mounts = "localResources: {volumeMounts: [{name: scratch, mountPath: /tmp}, {name: data, mountPath: /data, readOnly: true}]}";
     let volumes = format!("volumes: [{{name: scratch, ephemeral: {{}}}}, {{name: data, hostPath: {{path: {}}}}}]", data.display());
     format!(
@@ -74,4 +74,23 @@ fn a_folder_of_volumes_that_is_not_there_is_an_error_of_the_settings() {
     let home = Home::new();
     let said = home.run(&["up", "--volume-root", "none", "--volume-root", "."]).failed(2);
     assert!(said.contains("--volume-root: `none` can't be opened"), "{said}");
+}
+
+#[test]
+fn l05_l31_a_workload_whose_volumes_have_no_room_says_so_and_starts_when_there_is_some() {
+    let home = Home::new();
+    let manifest = |name: &str| with_volumes(home.dir.path()).replace("{name: files}", &format!("{{name: {name}}}"));
+    home.write("first.yaml", manifest("first"));
+    home.write("second.yaml", manifest("second").replace("files.test", "second.test"));
+    let mut up = home.up(&["--volume-budget", "100Mi", "--volume-root", ".", "-f", "first.yaml"]);
+    up.wait_for("ready in");
+    home.run(&["apply", "-f", "second.yaml"]).ok();
+    up.wait_for("(volume-budget)");
+    until("its condition says so", || {
+        let workloads = home.run(&["get", "ww", "-o", "json"]).ok();
+        workloads.contains("VolumeLimit") && workloads.contains("volume scratch: its 67108864 bytes have no room")
+    });
+    assert_eq!(up.get("second.test", "/").status, 404);
+    home.run(&["delete", "workloaddeployment", "first"]).ok();
+    until("the second has its room", || up.get("second.test", "/").status == 200);
 }

@@ -15,8 +15,9 @@ use crate::invoke::body::GuestBody;
 use crate::invoke::fate::Fate;
 use crate::metrics::Ended;
 
-/// The body of a caller's request, as its callee sees it.
-pub(super) fn request(body: WasiBody, fate: Fate, limit: u64) -> WasiBody {
+/// The body of a guest's request, as who gets it sees it: a component of its workload, or a server elsewhere. It never looks whole when its
+/// writer is gone before it was.
+pub(crate) fn request(body: WasiBody, fate: Fate, limit: u64) -> WasiBody {
     if body.is_end_stream() {
         return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
     }

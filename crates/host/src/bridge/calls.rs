@@ -107,10 +107,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::bridge::chain::{Call, Chain};
-    use crate::invoke::fate::Fate;
+    use crate::bridge::chain::tests::branch;
     use crate::metrics::HostMetrics;
-    use crate::request_id::RequestId;
 
     /// Calls as far as slots go: who holds how many at which depth, by workload.
     fn fill(slots: u32, workloads: usize, order: impl Iterator<Item = (usize, usize)>) -> (u32, Vec<Vec<u32>>) {
@@ -143,11 +141,6 @@ mod tests {
         let (free, held) = fill(1000, 1, (0..1000).map(|_| (0, 1)));
         assert!(held[0][1] >= 300 && free >= 500, "{held:?}");
         assert!(has_room(0, free, 1), "another finds room");
-    }
-
-    fn branch() -> Branch {
-        let id = RequestId::of(&mut http::HeaderMap::new());
-        Call::new(id, std::time::Instant::now(), Fate::default(), Chain::default()).branch().unwrap()
     }
 
     #[tokio::test]

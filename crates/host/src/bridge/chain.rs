@@ -96,8 +96,13 @@ impl Drop for Branch {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A place among the calls of a request of its own.
+    pub(crate) fn branch() -> Branch {
+        call(Chain::default()).branch().unwrap()
+    }
 
     fn call(chain: Chain) -> Call {
         Call::new(RequestId::of(&mut http::HeaderMap::new()), Instant::now(), Fate::default(), chain)

@@ -97,6 +97,25 @@ mod tests {
         assert_eq!(open(&entry, "name", &other), None);
     }
 
+    /// What was kept before is read by what it ends with. So the layout of an entry may change with [`FORMAT`] alone: when this test fails,
+    /// change both.
+    #[test]
+    fn l36_the_layout_of_an_entry_changes_with_its_format_alone() {
+        let text = concat!(
+            r#"{"component":"sha256:6985ca1f4daa5a584a28eae043a239cb96689af1337ea13afb63e00c2bf512fa","imports":["wasi:cli/stdout@0.2.3"],"#,
+            r#""exports":["a"],"largest_table":7,"uses_async":false,"spans":[[{"start":8,"end":90},1]],"plan":null}"#
+        );
+        let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+        let entry = seal(b"machine code".to_vec(), &meta(), "name", &Key::of([1; 32]));
+        let (before, format) = entry.split_last_chunk::<8>().unwrap();
+        let (content, _tag) = before.split_last_chunk::<TAG_BYTES>().unwrap();
+        assert_eq!(format, b"berth\0c2");
+        assert_eq!(
+            String::from_utf8_lossy(content),
+            String::from_utf8_lossy(&[b"machine code".as_slice(), text.as_bytes(), &length].concat())
+        );
+    }
+
     proptest::proptest! {
         #[test]
         fn l36_no_changed_or_cut_entry_opens(at in 0_usize..200, bit in 0_u8..8, cut in 0_usize..200) {

@@ -1,20 +1,19 @@
 //! The door of a service: where calls of it come in while it runs.
 //!
 //! It is there from when the workload is prepared; each run of the service opens it and, however it ends, closes it, with a word about why.
-//! Who calls waits for a place in a bounded queue, then for the answer, both until its own deadline. Dropping the call leaves the queue, or
-//! gives up the answer.
+//! Who calls waits in line for one of the places inside, then for the answer, both as long as it likes. Dropping the call leaves the line, or
+//! gives up the answer; what has begun goes on, and keeps its place until it returns.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use wasmtime::component::Val;
 
 use super::failure::Why;
 
-/// Calls that wait for the service to take them; one more waits until there is room (L31). Waiting ones hold their arguments.
-const QUEUE: usize = 16;
-/// Calls of one service at once, those that wait for the queue among them (L31): more are refused, for each holds its arguments.
+/// Calls that are inside a service at once; more wait in line (L31).
+pub(crate) const MAX_INSIDE: usize = 64;
+/// Calls of one service at once, those in line among them (L31): more are refused, for each holds its arguments.
 pub(crate) const MAX_CALLS: usize = 256;
 /// Bytes of the arguments of all these calls together; more are refused.
 pub(crate) const MAX_CALLS_BYTES: usize = 64 << 20;
@@ -35,6 +34,9 @@ pub(crate) struct Visit {
     pub(crate) arguments: Vec<Val>,
     /// Closed when nobody wants it any more.
     pub(crate) answer: oneshot::Sender<Result<Vec<Val>, Why>>,
+    /// Its place inside, until it returns.
+    pub(crate) _place: OwnedSemaphorePermit,
+    pub(crate) _held: Held,
 }
 
 /// Where calls of a service come in.
@@ -53,12 +55,12 @@ struct Load {
 }
 
 /// A call's part of what all may hold, given back when dropped.
-pub(crate) struct Held<'a> {
-    door: &'a Door,
+pub(crate) struct Held {
+    door: Arc<Door>,
     bytes: usize,
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         let mut held = self.door.held.lock().expect("no panic while held");
         held.calls -= 1;
@@ -69,11 +71,20 @@ impl Drop for Held<'_> {
 struct State {
     /// Counts runs of the service.
     run: u64,
-    calls: Option<mpsc::Sender<Visit>>,
+    line: Option<Line>,
     /// Which run was the last to end, and why, as said of the service: "trapped". Kept while the next one runs, for callers who hear late.
     ended: (u64, Arc<str>),
     /// Why it isn't up, as a sentence.
     down: Arc<str>,
+}
+
+/// Where callers of one run wait.
+#[derive(Clone)]
+struct Line {
+    /// Those inside. Closed with the run.
+    places: Arc<Semaphore>,
+    /// Has room for all who have a place.
+    calls: mpsc::Sender<Visit>,
 }
 
 /// The door of one run; closed when dropped.
@@ -85,7 +96,7 @@ pub(crate) struct Opened<'a> {
 
 impl Door {
     pub(crate) fn new() -> Arc<Door> {
-        let state = State { run: 0, calls: None, ended: (0, "was ended".into()), down: "it has not started yet".into() };
+        let state = State { run: 0, line: None, ended: (0, "was ended".into()), down: "it has not started yet".into() };
         Arc::new(Door { state: watch::Sender::new(state), exports: Mutex::default(), held: Mutex::default() })
     }
 
@@ -99,21 +110,21 @@ impl Door {
     }
 
     /// The right to call with so many bytes of arguments, asked for before they are copied.
-    pub(crate) fn hold(&self, bytes: usize) -> Result<Held<'_>, Why> {
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, Why> {
         let mut held = self.held.lock().expect("no panic while held");
         if held.calls >= MAX_CALLS || held.bytes.saturating_add(bytes) > MAX_CALLS_BYTES {
             return Err(Why::Busy);
         }
         *held = Load { calls: held.calls + 1, bytes: held.bytes + bytes };
-        Ok(Held { door: self, bytes })
+        Ok(Held { door: self.clone(), bytes })
     }
 
     /// Opens it for a run of the service that begins.
     pub(crate) fn open(&self) -> Opened<'_> {
-        let (calls, visits) = mpsc::channel(QUEUE);
+        let (calls, visits) = mpsc::channel(MAX_INSIDE);
         self.state.send_modify(|state| {
             state.run += 1;
-            state.calls = Some(calls);
+            state.line = Some(Line { places: Arc::new(Semaphore::new(MAX_INSIDE)), calls });
         });
         Opened { door: self, visits }
     }
@@ -123,31 +134,30 @@ impl Door {
         self.state.send_modify(|state| state.down = why.into());
     }
 
-    /// Calls a function and waits for its result until `until`.
+    /// Calls a function and waits for its result.
     ///
     /// Cancel safe: a call that hasn't begun doesn't, and one that has is nobody's.
-    pub(crate) async fn call(&self, function: usize, arguments: Vec<Val>, until: Instant) -> Result<Vec<Val>, Why> {
-        let (run, calls) = {
+    pub(crate) async fn call(&self, function: usize, arguments: Vec<Val>, held: Held) -> Result<Vec<Val>, Why> {
+        let (run, line) = {
             let state = self.state.borrow();
-            (state.run, state.calls.clone().ok_or_else(|| Why::Down(state.down.clone()))?)
+            (state.run, state.line.clone().ok_or_else(|| Why::Down(state.down.clone()))?)
         };
-        let call = async {
-            let (answer, answered) = oneshot::channel();
-            if calls.send(Visit { function, arguments, answer }).await.is_err() {
-                return Err(self.end_of(run).await);
-            }
-            match answered.await {
-                Ok(answer) => answer,
-                Err(_) => Err(self.end_of(run).await),
-            }
-        };
-        tokio::time::timeout_at(until.into(), call).await.unwrap_or(Err(Why::Late))
+        let Ok(place) = line.places.acquire_owned().await else { return Err(self.end_of(run).await) };
+        let (answer, answered) = oneshot::channel();
+        let visit = Visit { function, arguments, answer, _place: place, _held: held };
+        if line.calls.send(visit).await.is_err() {
+            return Err(self.end_of(run).await);
+        }
+        match answered.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.end_of(run).await),
+        }
     }
 
     /// What that run came to, once that is said.
     async fn end_of(&self, run: u64) -> Why {
         let mut states = self.state.subscribe();
-        match states.wait_for(|state| state.run != run || state.calls.is_none()).await {
+        match states.wait_for(|state| state.run != run || state.line.is_none()).await {
             Ok(state) if state.ended.0 == run => Why::Ended(state.ended.1.clone()),
             // It has ended once more meanwhile.
             _ => Why::Ended("was ended".into()),
@@ -165,7 +175,9 @@ impl Opened<'_> {
     /// Closes it, with how the run came to its end, as said of the service: "trapped". Callers that hear of the end wait for this.
     pub(crate) fn ends(&self, how: &str) {
         self.door.state.send_modify(|state| {
-            state.calls = None;
+            if let Some(line) = state.line.take() {
+                line.places.close();
+            }
             state.ended = (state.run, how.into());
             state.down = format!("it {how}").into();
         });
@@ -175,7 +187,7 @@ impl Opened<'_> {
 impl Drop for Opened<'_> {
     fn drop(&mut self) {
         // Mostly it was said how it ended; a task that was aborted says nothing.
-        if self.door.state.borrow().calls.is_some() {
+        if self.door.state.borrow().line.is_some() {
             self.ends("was ended");
         }
     }
@@ -184,55 +196,81 @@ impl Drop for Opened<'_> {
 #[cfg(all(test, feature = "wasi-p3"))]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+    async fn call(door: &Arc<Door>, function: usize, arguments: &[Val]) -> Result<Vec<Val>, Why> {
+        door.call(function, arguments.to_vec(), door.hold(0)?).await
     }
 
     #[tokio::test]
     async fn l33_a_closed_door_says_why_before_during_and_after_a_run() {
         let door = Door::new();
-        assert_eq!(door.call(0, Vec::new(), soon()).await, Err(Why::Down("it has not started yet".into())));
+        assert_eq!(call(&door, 0, &[]).await, Err(Why::Down("it has not started yet".into())));
         let mut opened = door.open();
-        let (answer, ()) = tokio::join!(door.call(0, vec![Val::U32(2)], soon()), async {
+        let (answer, ()) = tokio::join!(call(&door, 0, &[Val::U32(2)]), async {
             let visit = opened.visits.recv().await.unwrap();
             assert_eq!((visit.function, &visit.arguments[..]), (0, &[Val::U32(2)][..]));
             visit.answer.send(Ok(vec![Val::U32(3)])).unwrap();
         });
         assert_eq!(answer, Ok(vec![Val::U32(3)]));
         // A call's end is heard of before its reason is known.
-        let (answer, ()) = tokio::join!(door.call(0, Vec::new(), soon()), async {
+        let (answer, ()) = tokio::join!(call(&door, 0, &[]), async {
             drop(opened.visits.recv().await.unwrap());
             tokio::task::yield_now().await;
             opened.ends("trapped");
         });
         assert_eq!(answer, Err(Why::Ended("trapped".into())));
         drop(opened);
-        assert_eq!(door.call(0, Vec::new(), soon()).await, Err(Why::Down("it trapped".into())));
+        assert_eq!(call(&door, 0, &[]).await, Err(Why::Down("it trapped".into())));
         // Nor is it lost on a caller who hears of the end when the next run has begun.
         let next = door.open();
         assert_eq!(door.end_of(1).await, Why::Ended("trapped".into()));
         drop(next);
         assert_eq!(door.end_of(2).await, Why::Ended("was ended".into()));
         door.down("the service trapped; restart 1 of 2 follows");
-        assert!(matches!(door.call(0, Vec::new(), soon()).await, Err(Why::Down(why)) if why.ends_with("follows")));
+        assert!(matches!(call(&door, 0, &[]).await, Err(Why::Down(why)) if why.ends_with("follows")));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_full_queue_holds_callers_back_until_their_deadline() {
+    #[tokio::test]
+    async fn l31_who_leaves_the_line_leaves_nothing_in_it_and_what_has_begun_keeps_its_place() {
         let door = Door::new();
         let mut opened = door.open();
-        let until = Instant::now() + Duration::from_millis(50);
-        let calls = (0..QUEUE + 2).map(|_| door.call(0, Vec::new(), until));
-        let answers = futures::future::join_all(calls).await;
-        assert!(answers.iter().all(|answer| *answer == Err(Why::Late)), "{answers:?}");
-        let mut waiting = 0;
-        while let Ok(visit) = opened.visits.try_recv() {
-            assert!(visit.answer.is_closed(), "its caller is gone");
-            waiting += 1;
+        let mut inside: Vec<_> = (0..MAX_INSIDE).map(|_| Box::pin(call(&door, 0, &[]))).collect();
+        for one in &mut inside {
+            assert!(futures::poll!(one).is_pending());
         }
-        assert_eq!(waiting, QUEUE);
+        let (mut leaves, mut stays) = (Box::pin(call(&door, 1, &[])), Box::pin(call(&door, 2, &[])));
+        assert!(futures::poll!(&mut leaves).is_pending() && futures::poll!(&mut stays).is_pending());
+        drop(leaves);
+        // Nor does a caller that leaves while it is inside make room.
+        inside.clear();
+        assert!(futures::poll!(&mut stays).is_pending());
+        let mut visits = Vec::new();
+        opened.visits.recv_many(&mut visits, 2 * MAX_INSIDE).await;
+        assert!(visits.len() == MAX_INSIDE && visits.iter().all(|visit| visit.function == 0 && visit.answer.is_closed()));
+        visits.pop();
+        assert!(futures::poll!(&mut stays).is_pending());
+        {
+            let next = opened.visits.recv().await.unwrap();
+            assert_eq!(next.function, 2);
+            next.answer.send(Ok(Vec::new())).unwrap();
+        }
+        assert_eq!(stays.await, Ok(Vec::new()));
+        drop((visits, opened));
+        assert_eq!(door.held.lock().unwrap().calls, 0);
+    }
+
+    #[tokio::test]
+    async fn l33_those_in_line_are_told_how_the_run_ended() {
+        let door = Door::new();
+        let opened = door.open();
+        let mut inside: Vec<_> = (0..MAX_INSIDE).map(|_| Box::pin(call(&door, 0, &[]))).collect();
+        for one in &mut inside {
+            assert!(futures::poll!(one).is_pending());
+        }
+        let mut waits = Box::pin(call(&door, 0, &[]));
+        assert!(futures::poll!(&mut waits).is_pending());
+        opened.ends("trapped");
+        assert_eq!(waits.await, Err(Why::Ended("trapped".into())));
     }
 
     #[test]

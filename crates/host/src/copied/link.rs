@@ -1,7 +1,6 @@
 //! The caller's side: the functions that a component imports of its service, typed as it imports them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, Val};
@@ -10,13 +9,11 @@ use wasmtime::{Engine, StoreContextMut};
 use super::door::{Door, Export};
 use super::failure::{CallFailed, Why};
 use super::value;
+use super::wait::{Called, Over, Wait};
 use crate::bridge::counted::CountedCall;
-use crate::bridge::link::working_for;
 use crate::guest::Guest;
+use crate::invoke::guard::AbortOnDrop;
 use crate::metrics::{Ended, WorkloadMetrics};
-
-/// So long before the request's deadline a call is given up: the request's own timer would only tell that time is up, not who was waited for.
-const HEADROOM: Duration = Duration::from_millis(5);
 
 /// Where calls of a workload's service go.
 #[derive(Clone)]
@@ -89,8 +86,15 @@ impl Callee {
             return self.define_async(instance, name);
         }
         instance.func_new_async(name, move |mut store: StoreContextMut<'_, Guest>, _, arguments, results| {
-            let (callee, until) = (self.clone(), Until::of(&mut store));
-            Box::new(async move { callee.call(arguments, results, until.time).await })
+            let callee = self.clone();
+            Box::new(async move {
+                let wait = Wait::holding(&mut store);
+                let called = callee.call(arguments, results, wait).await;
+                // The guest goes on at once, before anybody else can say that who was late is gone.
+                #[cfg(feature = "wasi-p3")]
+                store.data_mut().keep_time();
+                called
+            })
         })
     }
 
@@ -100,14 +104,8 @@ impl Callee {
         instance.func_new_concurrent(name, move |accessor, _, arguments, results| {
             let callee = self.clone();
             Box::pin(async move {
-                let until = accessor.with(|mut access| Until::of(&mut access.as_context_mut()));
-                let called = callee.call(arguments, results, until.time).await;
-                let late = called.as_ref().err().and_then(|error| error.downcast_ref::<CallFailed>()).is_some_and(|f| f.why == Why::Late);
-                if late && until.shared {
-                    // A trap would end the other requests that its instance serves. This one is over by its own timer.
-                    std::future::pending::<()>().await;
-                }
-                called
+                let wait = accessor.with(|mut access| Wait::beside(&mut access.as_context_mut()));
+                callee.call(arguments, results, wait).await
             })
         })
     }
@@ -117,39 +115,74 @@ impl Callee {
         Err(wasmtime::format_err!("this build runs no async functions"))
     }
 
-    async fn call(&self, arguments: &[Val], results: &mut [Val], until: Instant) -> wasmtime::Result<()> {
+    async fn call(&self, arguments: &[Val], results: &mut [Val], wait: Wait) -> wasmtime::Result<()> {
         let counted = CountedCall::new(&self.calls.metrics);
-        let held = value::bytes(arguments).map_err(Why::of_arguments).and_then(|bytes| self.calls.door.hold(bytes));
-        let answer = match held {
-            Ok(_held) => self.calls.door.call(self.function, arguments.to_vec(), until).await,
-            Err(why) => Err(why),
+        let failed = |why| Err(CallFailed { function: self.name.clone(), why }.into());
+        let is_beside = wait.is_beside();
+        let ended = match self.ask(arguments) {
+            Err(why) => Ok(Err(why)),
+            Ok(call) if is_beside => apart(wait.for_answer(call)).await,
+            Ok(call) => wait.for_answer(call).await,
         };
-        match answer {
-            Ok(values) => {
+        match ended {
+            Ok(Ok(values)) => {
                 counted.end(Ended::Answered(2));
                 results.iter_mut().zip(values).for_each(|(result, value)| *result = value);
                 Ok(())
             }
-            Err(why) => {
+            Ok(Err(why)) => {
                 counted.end(why.ended());
-                Err(CallFailed { function: self.name.clone(), why }.into())
+                failed(why)
+            }
+            Err(over) => {
+                match over {
+                    Over::Late => counted.end(Why::Late.ended()),
+                    // Which is what it is counted as without a word.
+                    Over::Gone => drop(counted),
+                }
+                if is_beside {
+                    // A trap would end the other requests of its instance. This one is over by itself, and nobody asks for what it does.
+                    std::future::pending::<()>().await;
+                }
+                failed(Why::Late)
             }
         }
     }
+
+    /// The call, if what it holds is within bounds.
+    fn ask(&self, arguments: &[Val]) -> Result<impl Future<Output = Result<Vec<Val>, Why>> + Send + use<>, Why> {
+        let held = self.calls.door.hold(value::bytes(arguments).map_err(Why::of_arguments)?)?;
+        let (door, function, arguments) = (self.calls.door.clone(), self.function, arguments.to_vec());
+        Ok(async move { door.call(function, arguments, held).await })
+    }
 }
 
-/// How long a caller waits.
-struct Until {
-    time: Instant,
-    /// Whether its instance serves other requests too.
-    #[cfg_attr(not(feature = "wasi-p3"), expect(dead_code, reason = "instances of 0.2 serve one request at a time"))]
-    shared: bool,
+/// Makes a call in a task of its own, where it comes to its turn, and leaves the line, also while another call holds the store that waits for
+/// it. Dropping the future ends it.
+async fn apart(call: impl Future<Output = Called> + Send + 'static) -> Called {
+    let task = tokio::spawn(call);
+    let _guard = AbortOnDrop::new(task.abort_handle());
+    // It is ended by nobody else but a thread that ends.
+    task.await.unwrap_or_else(|_| Ok(Err(Why::Ended("was ended".into()))))
 }
 
-impl Until {
-    fn of(store: &mut StoreContextMut<'_, Guest>) -> Until {
-        let request = working_for(store).map(|call| call.deadline);
-        let deadline = request.unwrap_or(store.data().deadline);
-        Until { time: deadline.checked_sub(HEADROOM).unwrap_or(deadline), shared: request.is_some() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_call_apart_goes_on_while_nobody_looks_and_ends_when_it_is_dropped() {
+        let (begun, begins) = oneshot::channel();
+        let (held, ends) = oneshot::channel::<()>();
+        let mut call = Box::pin(apart(async move {
+            begun.send(()).unwrap();
+            let _held = held;
+            std::future::pending().await
+        }));
+        assert!(futures::poll!(&mut call).is_pending());
+        begins.await.unwrap();
+        drop(call);
+        assert!(ends.await.is_err(), "what it held is gone");
     }
 }

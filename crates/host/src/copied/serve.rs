@@ -1,8 +1,8 @@
 //! The service's side: takes calls through its door while `run` goes on.
 //!
 //! A program of WASI 0.3 waits without holding its instance, so its exports can be called beside `run` and beside each other. Nothing in the
-//! engine ends a call that has begun: one whose caller is gone goes on, its answer is nobody's, and it keeps its place among the
-//! [`MAX_INSIDE`] until it returns.
+//! engine ends a call that has begun: one whose caller is gone goes on, its answer is nobody's, and it keeps its place among those inside
+//! until it returns.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,9 +19,6 @@ use super::door::{Export, Visit};
 use super::failure::Why;
 use super::value;
 use crate::guest::Guest;
-
-/// Calls that are inside a service at once; more wait in its queue (L31).
-pub(crate) const MAX_INSIDE: usize = 64;
 
 /// A function of an instance, with how many results it has.
 pub(crate) struct Callee {
@@ -59,7 +56,7 @@ pub(crate) async fn beside<R>(
         tokio::select! {
             ended = &mut program => break ended?,
             Some(done) = inside.next() => done?,
-            Some(visit) = visits.recv(), if inside.len() < MAX_INSIDE => inside.push(attend(accessor, callees, visit, &abandoned)),
+            Some(visit) = visits.recv() => inside.push(attend(accessor, callees, visit, &abandoned)),
         }
     };
     visits.close();
@@ -79,8 +76,8 @@ pub(crate) async fn beside<R>(
 
 /// One call, to its end.
 async fn attend(accessor: &Accessor<Guest>, callees: &[Callee], visit: Visit, abandoned: &AtomicUsize) -> wasmtime::Result<()> {
-    let Visit { function, arguments, mut answer } = visit;
-    // Its caller left while it waited.
+    let Visit { function, arguments, mut answer, _place, _held } = visit;
+    // Its caller left before it was seen.
     if answer.is_closed() {
         return Ok(());
     }

@@ -25,6 +25,7 @@ use super::lookup::{MAX_NAME_BYTES, lookup};
 use super::permit::{Permit, SocketPermit};
 use super::policy::{Denial, Destination, Way};
 use super::{Asker, Denied};
+use crate::bridge::body::request as request_body;
 use crate::bridge::chain::{Call, Chain};
 use crate::bridge::link::By;
 use crate::bridge::send::Caller;
@@ -141,6 +142,8 @@ async fn send(asker: &Asker, mut request: http::Request<WasiBody>, options: Opti
     // The request line of HTTP/1.1 holds a path; the authority is in Host.
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
+    // Its length is the server's affair.
+    let request = request.map(|body| request_body(body, asker.fate(), u64::MAX));
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {

@@ -23,12 +23,12 @@ impl Host {
         let preparer = &self.supervisor.preparer;
         let (config, shared) = (&preparer.config, &preparer.shared);
         let (pool, compiles) = (preparer.engines.load(), preparer.compiler.load());
-        let services = config.services.most.saturating_sub(u32::try_from(preparer.services.available_permits()).unwrap_or(u32::MAX));
+        let volumes = preparer.volumes.budget();
         let bound = |setting, used, most, reached| Bound { setting, used, most, reached };
         let mut bounds = vec![
             bound("slots", self.slots.in_use().into(), self.slots.most().into(), Some(self.slots.refused())),
             bound("instances", pool.instances, config.instances().into(), Some(self.metrics.no_instance.get())),
-            bound("services", services.into(), config.services.most.into(), Some(self.metrics.no_service.get())),
+            bound("services", preparer.services.used() as u64, config.services.most.into(), Some(self.metrics.no_service.get())),
             bound("memory-budget", shared.memory.used_bytes(), shared.memory.most_bytes(), Some(shared.memory.refused())),
             bound("keep-resident", pool.kept_bytes, config.keep_resident_bytes(), None),
             bound(
@@ -37,6 +37,7 @@ impl Host {
                 shared.connections.most() as u64,
                 Some(shared.connections.refused()),
             ),
+            bound("volume-budget", volumes.taken_bytes(), volumes.most_bytes(), Some(volumes.refused())),
             bound("compile-threads", compiles.running as u64, compiles.bounds.threads as u64, None),
             bound("compile-queue", compiles.waiting as u64, compiles.bounds.queue as u64, Some(compiles.refused)),
         ];

@@ -13,6 +13,7 @@ use crate::bridge::names;
 use crate::config::{HostConfig, NetworkConfig};
 use crate::engine;
 use crate::prepare::{self, PrepareError};
+use crate::volumes::{Refused, VolumeError};
 
 /// What a host gives and refuses, of its settings.
 #[derive(Clone, Debug)]
@@ -34,14 +35,16 @@ impl Rules {
     }
 }
 
-/// What `seen` comes to.
-pub(super) fn build(workload: &Workload, seen: &[Seen], planned: Planned, rules: &Rules) -> Inspected {
+/// What `seen` comes to. `refused` are the workload's volumes that the host wouldn't open.
+pub(super) fn build(workload: &Workload, seen: &[Seen], planned: Planned, refused: Vec<Refused>, rules: &Rules) -> Inspected {
     let Planned { plan, errors } = planned;
     let mut problems: Vec<Problem> = seen.iter().filter_map(|part| part.known.as_ref().err()).flat_map(problems_of).collect();
     problems.extend(errors.iter().flat_map(problems_of));
     problems.extend(own_faults(workload, seen, plan.as_ref(), rules).iter().flat_map(problems_of));
+    let forbidden = forbidden(&refused);
+    problems.extend(refused.into_iter().flat_map(|(volume, source)| problems_of(&PrepareError::Volume { volume, source })));
     let callable = seen.iter().filter(|part| answers_http(part)).map(|part| format!("http://{}.{}", part.spec.name, names::DOMAIN));
-    let whole = Whole { workload, seen, plan: plan.as_ref(), unmet: unmet(&errors), callable: callable.collect(), rules };
+    let whole = Whole { workload, seen, plan: plan.as_ref(), unmet: unmet(&errors), forbidden, callable: callable.collect(), rules };
     Inspected {
         problems,
         http: workload.http.as_ref().map(|http| Door {
@@ -79,6 +82,12 @@ fn unmet(errors: &[PrepareError]) -> HashSet<(String, String)> {
         }
     }
     unmet
+}
+
+/// Volumes that are folders which the host's owner doesn't allow, by name.
+fn forbidden(refused: &[Refused]) -> BTreeSet<String> {
+    let forbidden = refused.iter().filter(|(_, error)| matches!(error, VolumeError::NotAllowed { .. }));
+    forbidden.map(|(volume, _)| volume.clone()).collect()
 }
 
 /// What a host would find while it prepares the parts, without compiling them.
@@ -159,6 +168,8 @@ struct Whole<'a> {
     plan: Option<&'a LinkPlan>,
     /// Imports that nobody provides, with whose they are.
     unmet: HashSet<(String, String)>,
+    /// Volumes that the host's owner doesn't allow.
+    forbidden: BTreeSet<String>,
     /// Where components may be called over HTTP.
     callable: Vec<String>,
     rules: &'a Rules,
@@ -172,6 +183,9 @@ impl Whole<'_> {
         let imports: Vec<InspectedImport> = imports.map(|import| self.import(place, import)).collect();
         let of_host = || imports.iter().filter(|import| import.from == Provider::Host).map(|import| import.name.as_str());
         let exports = known.map(|known| known.outline.exports.clone()).unwrap_or_default();
+        let mut denied = denied::denied(of_host(), &spec.resources, &self.rules.network);
+        let mut granted = granted::granted(&spec.resources, &self.workload.volumes, &self.rules.limits);
+        denied.extend(denied::forbidden(&mut granted.volumes, &self.forbidden));
         InspectedComponent {
             name: spec.name.clone(),
             role: part.role.word().to_owned(),
@@ -182,8 +196,8 @@ impl Whole<'_> {
             answers_http: exports.iter().find(|export| part.role == Role::Component && is_handler(export)).cloned(),
             runs: exports.iter().find(|export| is(export, "cli", &["run"])).cloned(),
             calls: if of_host().any(is_sending) { self.callable.clone() } else { Vec::new() },
-            denied: denied::denied(of_host(), &spec.resources, &self.rules.network),
-            granted: granted::granted(&spec.resources, &self.workload.volumes, &self.rules.limits),
+            denied,
+            granted,
             exports,
             imports,
         }

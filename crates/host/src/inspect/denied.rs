@@ -2,11 +2,13 @@
 //!
 //! A pure function of imports and grants. What is granted in part isn't here: whether it is enough shows when it is tried.
 
+use std::collections::BTreeSet;
+
 use berth_model::grants::{Grants, LOOPBACK_NAME, Protocol};
 use berth_model::interface::InterfaceName;
 use berth_model::workload::Resources;
 
-use super::Denied;
+use super::{Denied, GrantedVolume};
 use crate::config::NetworkConfig;
 
 /// What is denied to who imports `imports` from the host.
@@ -54,6 +56,17 @@ pub(super) fn denied<'a>(imports: impl Iterator<Item = &'a str>, resources: &Res
         deny("configuration", "it has no values".to_owned(), "config in its localResources".to_owned());
     }
     denied
+}
+
+/// Takes the `forbidden` ones of the volumes that a manifest gives.
+pub(super) fn forbidden(volumes: &mut Vec<GrantedVolume>, forbidden: &BTreeSet<String>) -> Vec<Denied> {
+    let taken = volumes.extract_if(.., |volume| forbidden.contains(&volume.name));
+    let denied = |GrantedVolume { name, host_path, .. }| {
+        let path = host_path.unwrap_or_default();
+        let why = format!("{path} of the host: it is mounted, and the host's owner doesn't allow that folder");
+        Denied { what: format!("volume {name}"), why, grant: format!("--volume-root {path} of the host") }
+    };
+    taken.map(denied).collect()
 }
 
 #[cfg(test)]
@@ -115,5 +128,18 @@ mod tests {
         let with = |text: &str| Resources { grants: ports(text), ..Resources::default() };
         assert!(what(&[], &with("5432")).is_empty());
         assert_eq!(what(&[], &with("53/udp")), ["host's loopback"]);
+    }
+
+    #[test]
+    fn l41_a_volume_that_the_hosts_owner_does_not_allow_is_denied_with_the_hosts_flag_and_not_given() {
+        let volume = |name: &str, path: Option<&str>| GrantedVolume {
+            name: name.into(),
+            host_path: path.map(str::to_owned),
+            ..GrantedVolume::default()
+        };
+        let mut volumes = vec![volume("scratch", None), volume("data", Some("/srv/data")), volume("pictures", Some("/srv/pictures"))];
+        let found = forbidden(&mut volumes, &BTreeSet::from(["data".to_owned()]));
+        assert!(found.len() == 1 && found[0].what == "volume data" && found[0].grant == "--volume-root /srv/data of the host", "{found:?}");
+        assert_eq!(volumes.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), ["scratch", "pictures"]);
     }
 }

@@ -19,7 +19,7 @@ pub struct Granted {
     pub allowed_ip_name_lookups: Vec<String>,
     /// Ports of the host's loopback that it may reach.
     pub allowed_host_loopback_ports: Vec<String>,
-    /// Volumes it sees.
+    /// Volumes it sees, without those that the host's owner doesn't allow.
     pub volumes: Vec<GrantedVolume>,
     /// Its limits: its own, and the host's where it has none.
     pub limits: GrantedLimits,
@@ -37,7 +37,7 @@ pub struct Variable {
 }
 
 /// A volume, as a component sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantedVolume {
     /// Its name.

@@ -1,5 +1,7 @@
 //! The way back of an answer: given at most once, by the guest or by what became of it.
 
+#[cfg(feature = "wasi-p3")]
+use std::sync::Weak;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -31,12 +33,21 @@ impl Head {
         self.0.lock().expect("no panic while held").is_none()
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// The same, without keeping who waits from hearing that nobody is left to answer.
     #[cfg(feature = "wasi-p3")]
-    pub(crate) fn poll_abandoned(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        match self.0.lock().expect("no panic while held").as_mut() {
-            Some(tx) => tx.poll_closed(cx),
-            None => std::task::Poll::Pending,
-        }
+    pub(crate) fn downgrade(&self) -> WeakHead {
+        WeakHead(Arc::downgrade(&self.0))
+    }
+}
+
+/// The sending side in the hands of who isn't the one to answer.
+#[cfg(feature = "wasi-p3")]
+pub(crate) struct WeakHead(Weak<Mutex<Option<oneshot::Sender<Answer>>>>);
+
+#[cfg(feature = "wasi-p3")]
+impl WeakHead {
+    /// The head, if nobody has answered yet.
+    pub(crate) fn open(&self) -> Option<Head> {
+        self.0.upgrade().map(Head).filter(|head| !head.answered())
     }
 }

@@ -5,19 +5,25 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::head::WeakHead;
 use super::timer::Interrupted;
 use crate::admission::Permit;
+use crate::request_id::RequestId;
 use crate::reuse::Bounds;
+
+/// A guest that computes is cut this long after the first deadline in its instance, so that a call which only waits is cut alone, by
+/// its own timer, and doesn't take its neighbours along.
+pub(crate) const SLACK: Duration = Duration::from_millis(100);
 
 /// The places in one instance.
 pub(crate) struct Leases {
     state: Mutex<State>,
-    /// Told whenever a place is given up.
+    /// Told whenever a place is given up, or another deadline is the first.
     stir: Notify,
 }
 
@@ -35,11 +41,21 @@ struct Place {
     deadline: Instant,
     /// Its slot. Kept here, not with its reader, who may take no notice of the deadline.
     permit: Option<Permit>,
+    awaited: Option<Awaited>,
+}
+
+/// An answer that somebody waits for.
+pub(crate) struct Awaited {
+    /// Weak: who waits hears of it when the instance is gone without a word.
+    pub(crate) head: WeakHead,
+    pub(crate) id: RequestId,
+    /// The time that the request has in all.
+    pub(crate) time: Duration,
 }
 
 impl Place {
     fn until(deadline: Instant) -> Place {
-        Place { deadline, permit: None }
+        Place { deadline, permit: None, awaited: None }
     }
 }
 
@@ -60,7 +76,12 @@ impl Leases {
         }
         state.taken += 1;
         let key = u64::from(state.taken);
+        let is_first = state.places.values().all(|place| deadline < place.deadline);
         state.places.insert(key, Place::until(deadline));
+        drop(state);
+        if is_first {
+            self.stir.notify_waiters();
+        }
         Some(Lease::new(self, key, deadline))
     }
 
@@ -71,7 +92,7 @@ impl Leases {
 
     pub(crate) fn doom(&self) {
         self.lock().doomed = true;
-        self.stir.notify_one();
+        self.stir.notify_waiters();
     }
 
     pub(crate) fn is_doomed(&self) -> bool {
@@ -82,6 +103,12 @@ impl Leases {
         self.lock().places.is_empty()
     }
 
+    /// Whether nobody waits for anything in it any more, nor will.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let state = self.lock();
+        state.doomed && state.places.is_empty()
+    }
+
     /// The first and the last deadline of the requests in the instance.
     pub(crate) fn deadlines(&self) -> Option<(Instant, Instant)> {
         let state = self.lock();
@@ -89,9 +116,10 @@ impl Leases {
         Some((deadlines().min()?, deadlines().max()?))
     }
 
-    /// Resolves when a place was given up, or the instance doomed.
-    pub(crate) async fn stirred(&self) {
-        self.stir.notified().await;
+    /// Resolves when a place was given up, a deadline came before all others, or the instance was doomed, from now on: who looks at the
+    /// places after having asked for this misses nothing.
+    pub(crate) fn stirred(&self) -> impl Future<Output = ()> {
+        self.stir.notified()
     }
 
     /// Resolves when the first deadline passes; never where there is none.
@@ -102,12 +130,19 @@ impl Leases {
         }
     }
 
-    /// Gives up the places whose deadline passed, and their slots: their calls and readers had their time.
-    pub(crate) fn expire(&self) {
-        let mut state = self.lock();
+    /// Gives up the places whose deadline passed, and their slots: their calls and readers had their time. Returns whom to tell.
+    pub(crate) fn expire(&self) -> Vec<Awaited> {
         let now = Instant::now();
-        state.places.retain(|_, place| place.deadline > now);
+        let mut state = self.lock();
+        let (late, left): (BTreeMap<_, _>, _) = std::mem::take(&mut state.places).into_iter().partition(|(_, place)| place.deadline <= now);
+        state.places = left;
+        if late.is_empty() {
+            return Vec::new();
+        }
         state.doomed = true;
+        drop(state);
+        self.stir.notify_waiters();
+        late.into_values().filter_map(|place| place.awaited).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -148,6 +183,13 @@ impl Lease {
         }
     }
 
+    /// Says who is told if the deadline passes before the answer is given.
+    pub(crate) fn awaits(&self, awaited: Awaited) {
+        if let Some(place) = self.leases.lock().places.get_mut(&self.key) {
+            place.awaited = Some(awaited);
+        }
+    }
+
     /// The request never began here: gives its slot back, with which it may go elsewhere; or says that it is late, for a slot is gone
     /// where its place is.
     pub(crate) fn unused(mut self) -> Result<Option<Permit>, Interrupted> {
@@ -178,7 +220,7 @@ impl Drop for Lease {
         state.doomed |= !self.finished;
         drop(state);
         drop(place);
-        self.leases.stir.notify_one();
+        self.leases.stir.notify_waiters();
     }
 }
 

@@ -2,16 +2,19 @@
 //!
 //! A worker is a task that owns one instance and takes requests while its bounds allow. An instance that trapped, timed out or had
 //! a call cancelled is doomed: it takes no more, those in it may finish, then its store is dropped, whatever still runs in it.
+//!
+//! Some calls of the host hold the whole store until they return, its event loop included: those that WASI 0.2 blocks in, and those of the
+//! workload's service that aren't `async`. So deadlines are watched from outside the store.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, Weak};
-use std::task::Poll;
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 
@@ -20,8 +23,8 @@ use super::call::{self, Served};
 use super::ending::{WorkloadEnded, report, told};
 use super::failure::Failure;
 use super::fate::{Dying, Fate};
-use super::lease::{Lease, Leases};
-use super::timer::{Interrupted, before};
+use super::lease::{Awaited, Lease, Leases, SLACK};
+use super::timer::before;
 use super::{Entry, Handler, Head, Job};
 use crate::bridge::chain::Call;
 use crate::component::{Component, Unit};
@@ -29,10 +32,6 @@ use crate::guest::{self, Guest, Unwanted};
 use crate::limiter::Hit;
 use crate::reuse::Bounds;
 use crate::turn;
-
-/// A guest that computes is cut this long after the first deadline in its instance, so that a call which only waits is cut alone, by
-/// its own timer, and doesn't take its neighbours along.
-const SLACK: Duration = Duration::from_millis(100);
 
 /// Instances of one component that serve several requests at once.
 pub(crate) struct Workers {
@@ -57,6 +56,8 @@ struct WorkerJob {
     back: oneshot::Sender<Job>,
     /// The request as what is called on its behalf sees it.
     call: Arc<Call>,
+    /// Cancelled when nobody waits for its answer any more.
+    gone: CancellationToken,
 }
 
 impl Workers {
@@ -72,10 +73,11 @@ impl Workers {
             lease.hold(job.permit.take());
             let gone = lease.gone();
             let call = Call::new(job.id.clone(), job.deadline, worker.fate.clone(), job.chain.clone());
-            let call = Arc::new(call.until(gone));
+            let call = Arc::new(call.until(gone.clone()));
             let (head, answer) = Head::new();
+            lease.awaits(Awaited { head: head.downgrade(), id: job.id.clone(), time: job.time });
             let (back, returned) = oneshot::channel();
-            if let Err(unsent) = worker.jobs.try_send(WorkerJob { job, key: lease.key(), head, back, call }) {
+            if let Err(unsent) = worker.jobs.try_send(WorkerJob { job, key: lease.key(), head, back, call, gone }) {
                 job = again(&entry.component, unsent.into_inner().job, lease)?;
                 continue;
             }
@@ -179,7 +181,12 @@ type Owed = Mutex<Vec<(u64, Head)>>;
 impl Run {
     async fn run(self, mut queue: mpsc::Receiver<WorkerJob>, entry: Arc<Entry>) {
         let owed = Owed::default();
-        let result = self.serve(&mut queue, entry, &owed).await;
+        let result = tokio::select! {
+            biased;
+            result = self.serve(&mut queue, entry, &owed) => result,
+            // Something holds the store, and nobody waits for it.
+            () = self.watch() => Ok(()),
+        };
         self.leases.doom();
         self.leave();
         if let Err((error, hit)) = result {
@@ -193,6 +200,29 @@ impl Run {
         queue.close();
         while let Ok(WorkerJob { job, back, .. }) = queue.try_recv() {
             let _ = back.send(job);
+        }
+    }
+
+    /// Ends requests at their deadlines. Resolves when the instance is doomed and nobody is in it any more.
+    async fn watch(&self) {
+        loop {
+            let stirred = self.leases.stirred();
+            if self.leases.is_deserted() {
+                return;
+            }
+            tokio::select! {
+                () = stirred => {}
+                // A reader that takes its time holds the instance no longer than its request may last.
+                () = self.leases.late() => self.leases.expire().iter().for_each(|awaited| self.late(awaited)),
+            }
+        }
+    }
+
+    fn late(&self, Awaited { head, id, time }: &Awaited) {
+        if let Some(head) = head.open() {
+            let failure = Failure::Deadline(*time);
+            report(&self.component, &failure, Some(id));
+            head.answer(Err(failure));
         }
     }
 
@@ -265,6 +295,8 @@ impl Run {
         let mut calls = FuturesUnordered::new();
         let mut more = true;
         loop {
+            let stirred = self.leases.stirred();
+            accessor.with(|mut store| store.get().keep_time());
             if self.leases.is_doomed() || (calls.is_empty() && self.is_surplus()) {
                 self.leave();
             }
@@ -280,9 +312,7 @@ impl Run {
                     None => more = false,
                 },
                 Some(result) = calls.next(), if !calls.is_empty() => result?,
-                () = self.leases.stirred() => {}
-                // A reader that takes its time holds the instance no longer than its request may last.
-                () = self.leases.late() => self.leases.expire(),
+                () = stirred => {}
             }
         }
     }
@@ -298,48 +328,26 @@ impl Run {
         }
     }
 
-    /// One request, until its answer.
+    /// One request, until its answer is given or nobody waits for it.
     async fn one(&self, accessor: &Accessor<Guest>, service: &Service, job: WorkerJob, owed: &Owed) -> wasmtime::Result<()> {
-        let WorkerJob { job, key, head, back, call } = job;
+        let WorkerJob { job, key, head, back, call, gone } = job;
         drop(back);
+        // Given up before its turn came.
+        if gone.is_cancelled() {
+            return Ok(());
+        }
         owed.lock().expect("no panic while held").push((key, head.clone()));
-        self.set_deadlines(accessor);
         if self.bounds.max_concurrency == 1 {
             accessor.with(|mut store| store.get().set_request(Some(job.id.clone())));
         }
-        let never = tokio_util::sync::CancellationToken::new();
         let served = Served { request: job.request, wires: job.wires, call: Some(call) };
-        let call = before(job.deadline, &never, call::run_p3(accessor, service, served, &head));
-        let mut call = std::pin::pin!(call);
-        let ended = poll_fn(|cx| match call.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => head.poll_abandoned(cx).map(|()| None),
-        })
-        .await;
-        match ended {
+        tokio::select! {
+            biased;
             // The trap is everybody's: it is told with the answers that are owed.
-            Some(Ok(Err(trap))) => return Err(trap),
-            Some(Ok(Ok(()))) => {}
-            Some(Err(Interrupted::Late | Interrupted::Cut)) => {
-                self.leases.doom();
-                let failure = Failure::Deadline(job.time);
-                report(&self.component, &failure, Some(&job.id));
-                head.answer(Err(failure));
-            }
-            None => self.leases.doom(),
+            result = call::run_p3(accessor, service, served, &head) => result?,
+            () = gone.cancelled() => self.leases.doom(),
         }
         owed.lock().expect("no panic while held").retain(|(other, _)| *other != key);
-        self.set_deadlines(accessor);
         Ok(())
-    }
-
-    /// The guest is cut soon after the first deadline of its calls; what it asks of others may take until the last.
-    fn set_deadlines(&self, accessor: &Accessor<Guest>) {
-        let (first, last) = self.leases.deadlines().unwrap_or_else(|| {
-            // What the guest does between calls is bounded like a call.
-            let idle = Instant::now() + self.component.limits.request_timeout;
-            (idle, idle)
-        });
-        accessor.with(|mut store| store.get().set_deadlines(first + SLACK, last));
     }
 }

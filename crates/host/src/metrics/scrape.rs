@@ -158,7 +158,9 @@ fn encode_gauges(encoder: &mut DescriptorEncoder, workloads: &[Arc<WorkloadMetri
         ("berth_requests_queued", "requests that wait for a slot", |m| m.queued.get()),
         ("berth_services_running", "services that run: none while one waits to be started again", |m| m.services.get()),
         ("berth_workload_memory_bytes", "linear memory of the workload's instances", |m| m.memory_bytes.get()),
-        ("berth_volume_bytes", "what the workload's ephemeral volumes take", |m| m.volume_bytes.get()),
+        ("berth_volume_bytes", "what is in the workload's ephemeral volumes, as their bound counts it", |m| {
+            i64::try_from(m.volumes.read()).unwrap_or(i64::MAX)
+        }),
     ];
     for (name, help, read) in gauges {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

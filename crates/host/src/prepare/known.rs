@@ -14,7 +14,8 @@ use tracing::warn;
 use super::units::Fetched;
 use super::{PROVIDED, Preparer};
 
-/// What planning here makes of equal input, beyond [`berth_link::FORMAT`]: what is provided, what is refused. To be changed with that.
+/// What planning here makes of equal input, beyond [`berth_link::FORMAT`]: what is provided, what is refused, and how a plan is written down.
+/// To be changed with that. A test pins the last.
 const FORMAT: u32 = 2;
 /// Plans that are remembered.
 const MOST_PLANS: usize = 4096;
@@ -141,6 +142,30 @@ pub(super) fn key(workload: &Workload, fetched: &[Fetched]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use berth_link::{Link, Unit, Way};
+
+    /// Plans on disk are found by a key that holds the formats, and read as they are. So how one is written, and what its parts mean, may
+    /// change with [`FORMAT`] alone: when this test fails, change both.
+    #[test]
+    fn l36_how_a_plan_is_kept_on_disk_changes_with_its_format_alone() {
+        let link = |import: &str, exporter: usize, way: Way| {
+            let (import, export) = (import.to_owned(), format!("{import}.1"));
+            Link { importer: 0, import, exporter, export, way }
+        };
+        let plan = LinkPlan {
+            units: vec![Unit { root: 0, members: vec![0, 1] }, Unit { root: 2, members: vec![2] }],
+            links: vec![link("a:b/c@1.0", 1, Way::Fused), link("a:b/d@1.0", 2, Way::Bridged), link("a:b/e@1.0", 3, Way::Copied)],
+            entry: Some(0),
+        };
+        let kept = concat!(
+            r#"{"units":[{"root":0,"members":[0,1]},{"root":2,"members":[2]}],"links":["#,
+            r#"{"importer":0,"import":"a:b/c@1.0","exporter":1,"export":"a:b/c@1.0.1","way":"Fused"},"#,
+            r#"{"importer":0,"import":"a:b/d@1.0","exporter":2,"export":"a:b/d@1.0.1","way":"Bridged"},"#,
+            r#"{"importer":0,"import":"a:b/e@1.0","exporter":3,"export":"a:b/e@1.0.1","way":"Copied"}],"entry":0}"#
+        );
+        assert_eq!((berth_link::FORMAT, FORMAT), (1, 2));
+        assert_eq!(serde_json::to_string(&plan).unwrap(), kept);
+    }
 
     #[test]
     fn what_was_used_longest_ago_is_forgotten_first() {

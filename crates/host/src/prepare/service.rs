@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_model::workload;
+use berth_model::workload::{self, Workload};
 
 use super::{Linked, PrepareError, Preparer};
 use crate::copied::door::Door;
@@ -25,13 +25,19 @@ pub(crate) fn as_component(service: &workload::Service) -> workload::Component {
 
 impl Preparer {
     /// The service, ready to be started.
-    pub(super) fn program(&self, linked: Linked, service: &workload::Service, door: Arc<Door>) -> Result<Program, PrepareError> {
+    pub(super) fn program(
+        &self,
+        linked: Linked,
+        service: &workload::Service,
+        (workload, owner): (&Workload, &str),
+        door: Arc<Door>,
+    ) -> Result<Program, PrepareError> {
         let Linked { inspection, runs, engine, pre, code, .. } = linked;
         let export = inspection.run().ok_or(PrepareError::NoRunExport(inspection.exports))?;
         let pre = RunPre::new(export, pre);
         let pre = pre.map_err(|error| PrepareError::Link { component: NAME.to_owned(), message: format!("{error:#}") })?;
         let services = &self.config.services;
-        let room = Arc::clone(&self.services).try_acquire_owned().map_err(|_| {
+        let room = self.services.take(owner, workload).ok_or_else(|| {
             self.shared.metrics.no_service.inc();
             PrepareError::ServiceLimit(services.most)
         })?;

@@ -136,9 +136,9 @@ impl Item {
         true
     }
 
-    /// Keeps a prepared form until routes are published.
-    pub(super) fn prepared(&mut self, prepared: Prepared, service: Option<Service>, took: Duration) {
-        self.incoming = Some(Serving::new((prepared, service), &self.wanted, self.attempt, took));
+    /// Keeps a prepared form until routes are published. Returns one that it overtakes.
+    pub(super) fn prepared(&mut self, prepared: Prepared, service: Option<Service>, took: Duration) -> Option<Serving> {
+        self.incoming.replace(Serving::new((prepared, service), &self.wanted, self.attempt, took))
     }
 
     /// Says why the service of the wanted form isn't up yet.
@@ -170,14 +170,13 @@ impl Item {
         self.serving.replace(form)
     }
 
-    /// Stops: nothing of it serves from the next table of routes on. Returns what served.
-    pub(super) fn stop(&mut self, attempt: u64) -> Option<Serving> {
+    /// Stops: nothing of it serves from the next table of routes on. Returns what served, and what was about to: its service runs too.
+    pub(super) fn stop(&mut self, attempt: u64) -> Vec<Serving> {
         self.state = State::Stopping;
         self.attempts(attempt);
-        self.incoming = None;
         self.next = None;
         self.conflicts.clear();
-        self.serving.take()
+        self.serving.take().into_iter().chain(self.incoming.take()).collect()
     }
 
     /// What it asks of the routes, when it serves HTTP.
@@ -237,5 +236,49 @@ impl Item {
             took: self.took,
             components: self.serving.as_ref().map(|form| form.prepared.components.clone()).unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::tests::component;
+
+    fn item() -> Item {
+        let workload = berth_model::workload::Workload {
+            namespace: "default".into(),
+            name: "app".into(),
+            annotations: std::collections::BTreeMap::new(),
+            components: Vec::new(),
+            service: None,
+            interfaces: Vec::new(),
+            volumes: Vec::new(),
+            http: None,
+        };
+        let id = "default-app".parse().unwrap();
+        let wanted = WantedWorkload { id, owner: "default/app".into(), created: jiff::Timestamp::UNIX_EPOCH, workload };
+        let (component, _logs) = component();
+        Item::new(0, wanted, component.metrics.clone(), component.log.clone())
+    }
+
+    #[test]
+    fn l34_what_a_stop_takes_away_can_be_told_to_end_whether_it_was_published_or_not() {
+        let mut item = item();
+        let (published, unpublished) = (Service::of_nobody(), Service::of_nobody());
+        assert!(item.prepared(Prepared::nothing(), Some(published.0), Duration::ZERO).is_none());
+        item.promote();
+        assert!(item.prepared(Prepared::nothing(), Some(unpublished.0), Duration::ZERO).is_none());
+        let forms = item.stop(1);
+        assert!(forms.len() == 2 && forms.iter().all(|form| form.service().is_some()));
+        assert!(!published.1.is_cancelled() && !unpublished.1.is_cancelled(), "nobody cut them");
+    }
+
+    #[test]
+    fn l34_so_can_a_form_that_was_overtaken_before_it_was_published() {
+        let mut item = item();
+        let (first, second) = (Service::of_nobody(), Service::of_nobody());
+        assert!(item.prepared(Prepared::nothing(), Some(first.0), Duration::ZERO).is_none());
+        let overtaken = item.prepared(Prepared::nothing(), Some(second.0), Duration::ZERO);
+        assert!(overtaken.is_some_and(|form| form.service().is_some() && !first.1.is_cancelled()));
     }
 }

@@ -9,8 +9,11 @@ use berth_model::id::WorkloadId;
 
 use super::Supervisor;
 use super::item::{Item, Serving};
-use crate::prepare::HttpWorkload;
+use crate::admission::Admission;
+use crate::bridge::calls::Calls;
+use crate::prepare::{HttpWorkload, Prepared};
 use crate::routes::Routes;
+use crate::service::Service;
 use crate::status::State;
 
 /// How long tasks may take to end once their requests are cut.
@@ -22,15 +25,15 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Leaving {
     id: WorkloadId,
     born: u64,
-    form: Option<Serving>,
+    forms: Vec<Serving>,
 }
 
 impl Supervisor {
-    /// Takes one workload's form away; [`Supervisor::leave`] must follow before the lock is given back. None: it stops already.
+    /// Takes one workload's forms away; [`Supervisor::leave`] must follow before the lock is given back. None: it stops already.
     pub(super) fn begin_stop(&self, items: &mut HashMap<WorkloadId, Item>, id: &WorkloadId) -> Option<Leaving> {
         let item = items.get_mut(id).filter(|item| item.state != State::Stopping)?;
-        let form = item.stop(self.serial());
-        Some(Leaving { id: id.clone(), born: item.born, form })
+        let forms = item.stop(self.serial());
+        Some(Leaving { id: id.clone(), born: item.born, forms })
     }
 
     /// Publishes routes without those that stop, then drains them.
@@ -39,13 +42,12 @@ impl Supervisor {
             return;
         }
         self.publish(items);
-        for Leaving { id, born, form } in leaving {
+        for Leaving { id, born, forms } in leaving {
             let me = self.clone();
             self.tasks.spawn_on(
                 async move {
-                    if let Some(form) = form {
-                        me.ended(&form).await;
-                    }
+                    futures::future::join_all(forms.iter().map(|form| me.ended(form))).await;
+                    drop(forms);
                     me.left(&id, born);
                 },
                 &self.runtime,
@@ -67,18 +69,32 @@ impl Supervisor {
             self.drained(http).await;
         }
         if let Some(service) = form.service() {
-            let by_itself = service.stop(self.preparer.config.services.grace, &self.hurry).await;
-            tracing::debug!(by_itself, "service stopped");
+            self.told(service).await;
         }
+    }
+
+    /// Tells a service to end, and waits until it is gone.
+    async fn told(&self, service: &Service) {
+        let by_itself = service.stop(self.preparer.config.services.grace, &self.hurry).await;
+        tracing::debug!(by_itself, "service stopped");
+    }
+
+    /// Lets the service of a form end that is overtaken before it is anybody's.
+    pub(super) fn dismiss(self: &Arc<Self>, form: Prepared, service: Service) {
+        let me = self.clone();
+        self.tasks.spawn_on(
+            async move {
+                me.told(&service).await;
+                drop(form);
+            },
+            &self.runtime,
+        );
     }
 
     /// Waits for requests to finish, as long as the grace period; then none comes in, and what still runs is cut.
     async fn drained(&self, http: &HttpWorkload) {
-        let grace = self.preparer.config.drain_grace;
-        // A component that was called may work on when the request that it was called for is done.
-        let all = async { http.admission.drained(grace).await && tokio::time::timeout(grace, http.siblings.calls.idle()).await.is_ok() };
         let ended = tokio::select! {
-            ended = all => ended,
+            ended = finished(&http.admission, &http.siblings.calls, self.preparer.config.drain_grace) => ended,
             () = self.hurry.cancelled() => false,
         };
         http.admission.close();
@@ -128,12 +144,50 @@ impl Supervisor {
         let mut items = self.lock();
         self.routes.store(Arc::new(Routes::empty()));
         for (_, mut item) in items.drain() {
-            if let Some(http) = item.stop(self.serial()).as_ref().and_then(Serving::http) {
-                // Not cut: the guests end with the ingress's threads, without a word to clients that are cut off too.
-                http.admission.close();
-            }
+            // Not cut: the guests end with the ingress's threads, without a word to clients that are cut off too.
+            item.stop(self.serial()).iter().filter_map(Serving::http).for_each(|http| http.admission.close());
             self.release(&item);
         }
         self.touch();
+    }
+}
+
+/// Waits until no request is under way and nothing that one called works on, both within one `grace`. Says whether that came. A component
+/// that was called may work on when the request that it was called for is done.
+async fn finished(admission: &Admission, calls: &Calls, grace: Duration) -> bool {
+    let all = async {
+        admission.drained().await;
+        calls.idle().await;
+    };
+    tokio::time::timeout(grace, all).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::limits::Effective;
+    use tokio::time::Instant;
+
+    use crate::admission::HostSlots;
+    use crate::bridge::chain;
+    use crate::metrics::HostMetrics;
+
+    #[tokio::test(start_paused = true)]
+    async fn l34_requests_and_what_they_called_have_one_grace_together() {
+        let grace = Duration::from_secs(30);
+        let (slots, metrics) = (Arc::new(HostSlots::new(8)), HostMetrics::default().workload("default", "app"));
+        let admission = Admission::new(slots.clone(), &Effective::default(), metrics.clone());
+        let calls = Calls::new(slots, metrics);
+        let request = admission.admit().await.unwrap();
+        let call = calls.admit(chain::tests::branch(), 1, Instant::now()).await;
+        assert!(call.is_some());
+        let begin = Instant::now();
+        // The request takes most of it; what it called doesn't end.
+        let most =
+            async move { tokio::time::timeout(grace * 9 / 10, std::future::pending::<()>()).await.unwrap_or_else(|_| drop(request)) };
+        let (ended, ()) = tokio::join!(finished(&admission, &calls, grace), most);
+        assert_eq!((ended, begin.elapsed()), (false, grace));
+        drop(call);
+        assert!(finished(&admission, &calls, grace).await);
     }
 }

@@ -2,14 +2,16 @@
 //! the disk does so on a thread for that.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use rustix::io::Errno;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File};
 
-use super::handles::{FilePermit, Whose};
+use super::handles::{self, FilePermit, Whose};
 use super::listing::Listing;
 use super::tree::{self, How, Location};
 use crate::guest::Guest;
@@ -31,7 +33,6 @@ pub(super) struct Held {
 pub(super) struct Opened {
     descriptor: Descriptor,
     whose: Whose,
-    permit: FilePermit,
 }
 
 fn unknown() -> wasmtime::Error {
@@ -54,11 +55,21 @@ pub(super) fn writable(guest: &Guest, descriptor: &Resource<Descriptor>) -> wasm
     match guest.table.get(descriptor)? {
         Descriptor::Dir(_) => Ok(Err(Errno::BADF.into())),
         Descriptor::File(file) if file.perms.write_not_permitted() => Ok(Err(Errno::PERM.into())),
-        Descriptor::File(file) => {
-            let whose = guest.handles.whose(&file.file).ok_or_else(unknown)?;
-            Ok(Ok(Held { file: file.clone(), whose }))
-        }
+        Descriptor::File(file) => held(guest, file).map(Ok),
     }
+}
+
+/// The file by its descriptor, to read it. One that wasn't opened for that says so when it is read.
+pub(super) fn readable(guest: &Guest, descriptor: &Resource<Descriptor>) -> wasmtime::Result<io::Result<Held>> {
+    match guest.table.get(descriptor)? {
+        Descriptor::Dir(_) => Ok(Err(Errno::ISDIR.into())),
+        Descriptor::File(file) => held(guest, file).map(Ok),
+    }
+}
+
+fn held(guest: &Guest, file: &File) -> wasmtime::Result<Held> {
+    let whose = guest.handles.whose(&file.file).ok_or_else(unknown)?;
+    Ok(Held { file: file.clone(), whose })
 }
 
 impl Folder {
@@ -69,30 +80,30 @@ impl Folder {
 
     pub(super) async fn open(self, permit: FilePermit, path: String, how: How) -> io::Result<Opened> {
         let Folder { dir, whose } = self;
-        let descriptor =
-            whose.volume.run(&whose.asker, move |accounts| tree::open(&dir.dir, path.as_ref(), how, dir.perms, accounts)).await?;
-        Ok(Opened { descriptor, whose, permit })
+        let opened = whose.clone().run(move |accounts| Ok((tree::open(&dir.dir, path.as_ref(), how, dir.perms, accounts)?, permit)));
+        let (descriptor, permit) = opened.await?;
+        Ok(Opened { descriptor, whose: Whose { permit: Some(Arc::new(permit)), ..whose } })
     }
 
     pub(super) async fn create_dir(self, path: String) -> io::Result<()> {
         let dir = self.to_change()?;
-        self.whose.volume.run(&self.whose.asker, move |accounts| tree::create_dir(&dir, path.as_ref(), accounts)).await
+        self.whose.run(move |accounts| tree::create_dir(&dir, path.as_ref(), accounts)).await
     }
 
     pub(super) async fn remove_dir(self, path: String) -> io::Result<()> {
         let dir = self.to_change()?;
-        self.whose.volume.run(&self.whose.asker, move |accounts| tree::remove_dir(&dir, path.as_ref(), accounts)).await
+        self.whose.run(move |accounts| tree::remove_dir(&dir, path.as_ref(), accounts)).await
     }
 
     pub(super) async fn remove_file(self, path: String) -> io::Result<()> {
         let dir = self.to_change()?;
-        self.whose.volume.run(&self.whose.asker, move |accounts| tree::remove_file(&dir, path.as_ref(), accounts)).await
+        self.whose.run(move |accounts| tree::remove_file(&dir, path.as_ref(), accounts)).await
     }
 
     /// Links are made as they are written, but for those to absolute paths, which lead nowhere here and elsewhere out.
     pub(super) async fn symlink(self, to: String, path: String) -> io::Result<()> {
         let dir = self.to_change()?;
-        self.whose.volume.run(&self.whose.asker, move |accounts| tree::symlink(&dir, to.as_ref(), path.as_ref(), accounts)).await
+        self.whose.run(move |accounts| tree::symlink(&dir, to.as_ref(), path.as_ref(), accounts)).await
     }
 
     /// Gives a file another name in the same volume.
@@ -102,19 +113,19 @@ impl Folder {
         }
         let (dir, new) = self.with(&new)?;
         let (path, new_path) = (PathBuf::from(path), PathBuf::from(new_path));
-        self.whose.volume.run(&self.whose.asker, move |accounts| tree::hard_link(&dir, &path, &new, &new_path, accounts)).await
+        self.whose.run(move |accounts| tree::hard_link(&dir, &path, &new, &new_path, accounts)).await
     }
 
     /// Moves something within the volume.
     pub(super) async fn rename(self, path: String, new: Folder, new_path: String) -> io::Result<()> {
         let (dir, new) = self.with(&new)?;
         let (path, new_path) = (PathBuf::from(path), PathBuf::from(new_path));
-        self.whose.volume.run(&self.whose.asker, move |accounts| tree::rename(&dir, &path, &new, &new_path, accounts)).await
+        self.whose.run(move |accounts| tree::rename(&dir, &path, &new, &new_path, accounts)).await
     }
 
     /// What is in it. Opened when it is read.
     pub(super) fn list(self, permit: FilePermit) -> Listing {
-        Listing::new(self.dir.dir, permit)
+        Listing::new(self.dir.dir, self.whose, permit)
     }
 
     fn to_change(&self) -> io::Result<Arc<std::fs::File>> {
@@ -138,29 +149,40 @@ impl Held {
     /// Writes some of `bytes`, or nothing where not all fits.
     pub(super) async fn write(self, bytes: Vec<u8>, offset: u64) -> io::Result<u64> {
         let Held { file, whose } = self;
-        let write = whose.volume.run(&whose.asker, move |accounts| tree::write(&file.file, &bytes, Location::Offset(offset), accounts));
+        let write = whose.run(move |accounts| tree::write(&file.file, &bytes, Location::Offset(offset), accounts));
         Ok(write.await? as u64)
     }
 
     /// The same on this thread.
     pub(super) fn write_now(&self, bytes: &[u8], to: Location) -> io::Result<usize> {
-        self.whose.volume.change(&self.whose.asker, |accounts| tree::write(&self.file.file, bytes, to, accounts))
+        self.whose.change(|accounts| tree::write(&self.file.file, bytes, to, accounts))
     }
 
     pub(super) async fn set_size(self, size: u64) -> io::Result<()> {
         let Held { file, whose } = self;
-        whose.volume.run(&whose.asker, move |accounts| tree::set_size(&file.file, size, accounts)).await
+        whose.run(move |accounts| tree::set_size(&file.file, size, accounts)).await
+    }
+
+    /// Reads up to `most` bytes on this thread; none: there are no more.
+    pub(super) fn read_now(&self, offset: u64, most: usize) -> io::Result<BytesMut> {
+        let mut bytes = BytesMut::zeroed(most);
+        let count = loop {
+            match self.file.file.read_at(&mut bytes, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        bytes.truncate(count);
+        Ok(bytes)
     }
 }
 
 impl Opened {
     /// Gives it to the guest.
     pub(super) fn enter(self, guest: &mut Guest) -> wasmtime::Result<Resource<Descriptor>> {
-        let file = match &self.descriptor {
-            Descriptor::File(file) => &file.file,
-            Descriptor::Dir(dir) => &dir.dir,
-        };
-        guest.handles.enter(file, self.whose, Some(self.permit));
-        Ok(guest.table.push(self.descriptor)?)
+        let file = handles::file_of(&self.descriptor).clone();
+        let descriptor = guest.table.push(self.descriptor)?;
+        guest.handles.enter(&file, self.whose);
+        Ok(descriptor)
     }
 }

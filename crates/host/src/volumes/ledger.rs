@@ -2,7 +2,7 @@
 //!
 //! Counted are the bytes of every file as long as it exists, holes included, and [`ENTRY_BYTES`] for every name: so small files, folders
 //! and links are bounded too. A file whose last name is removed exists while somebody has it open, and counts until then: the ledger
-//! keeps weak handles of the open files, and looks at those when it needs the room.
+//! keeps weak handles of the open files, and looks at those when it needs the room or is asked what is used.
 
 use std::collections::HashMap;
 use std::sync::Weak;
@@ -15,6 +15,8 @@ pub(super) struct Ledger<H> {
     most: u64,
     used: u64,
     open: HashMap<u64, Open<H>>,
+    /// How many of these have no name any more.
+    unlinked: usize,
 }
 
 /// A file that is or was open.
@@ -40,11 +42,12 @@ pub(super) struct Full {
 
 impl<H> Ledger<H> {
     pub(super) fn new(most: u64) -> Ledger<H> {
-        Ledger { most, used: 0, open: HashMap::new() }
+        Ledger { most, used: 0, open: HashMap::new(), unlinked: 0 }
     }
 
     /// Bytes in use.
-    pub(super) fn used(&self) -> u64 {
+    pub(super) fn used(&mut self) -> u64 {
+        self.sweep();
         self.used
     }
 
@@ -91,7 +94,10 @@ impl<H> Ledger<H> {
     /// The last name of a file is gone.
     pub(super) fn unlinked(&mut self, inode: u64, size: u64) {
         match self.open.get_mut(&inode) {
-            Some(open) if open.is_held() => (open.unlinked, open.size) = (true, size),
+            Some(open) if open.is_held() => {
+                self.unlinked += usize::from(!open.unlinked);
+                (open.unlinked, open.size) = (true, size);
+            }
             _ => {
                 self.open.remove(&inode);
                 self.used = self.used.saturating_sub(size + ENTRY_BYTES);
@@ -99,14 +105,18 @@ impl<H> Ledger<H> {
         }
     }
 
-    /// Looks at which files are still open.
+    /// Looks at which files are still open, where that makes a difference.
     fn sweep(&mut self) {
+        if self.unlinked == 0 {
+            return;
+        }
         let closed: Vec<u64> = self.open.iter().filter(|(_, open)| !open.is_held()).map(|(inode, _)| *inode).collect();
         closed.into_iter().for_each(|inode| self.close(inode));
     }
 
     fn close(&mut self, inode: u64) {
         if let Some(open) = self.open.remove(&inode).filter(|open| open.unlinked) {
+            self.unlinked -= 1;
             self.used = self.used.saturating_sub(open.size + ENTRY_BYTES);
         }
     }
@@ -148,8 +158,27 @@ mod tests {
         ledger.resized(1, 5000, 5500);
         drop(first);
         assert!(ledger.room(5000).is_err());
+        assert_eq!(ledger.used(), ENTRY_BYTES + 5500);
         drop(second);
         assert_eq!(ledger.room(5000), Ok(()));
+        assert_eq!(ledger.used(), 0);
+    }
+
+    #[test]
+    fn l45_what_is_used_falls_when_a_removed_file_is_closed_and_not_only_when_its_room_is_needed() {
+        let mut ledger = ledger(100_000);
+        let handles = [Arc::new(()), Arc::new(())];
+        for (inode, handle) in (1..).zip(&handles) {
+            ledger.named();
+            ledger.opened(inode, 0, Arc::downgrade(handle));
+            ledger.resized(inode, 0, 5000);
+            ledger.unlinked(inode, 5000);
+        }
+        assert_eq!(ledger.used(), 2 * (ENTRY_BYTES + 5000));
+        let [first, second] = handles;
+        drop(first);
+        assert_eq!(ledger.used(), ENTRY_BYTES + 5000);
+        drop(second);
         assert_eq!(ledger.used(), 0);
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cap_primitives::fs::{self as beneath, FileType, FileTypeExt, ReadDir};
 use rustix::io::Errno;
 
-use super::handles::FilePermit;
+use super::handles::{FilePermit, Whose};
 
 /// Names that are read at once.
 const CHUNK: usize = 64;
@@ -16,6 +16,7 @@ const CHUNK: usize = 64;
 pub(super) struct Listing {
     folder: Arc<File>,
     entries: Option<ReadDir>,
+    _whose: Whose,
     _permit: FilePermit,
 }
 
@@ -39,8 +40,8 @@ pub(super) struct Entry {
 }
 
 impl Listing {
-    pub(super) fn new(folder: Arc<File>, permit: FilePermit) -> Listing {
-        Listing { folder, entries: None, _permit: permit }
+    pub(super) fn new(folder: Arc<File>, whose: Whose, permit: FilePermit) -> Listing {
+        Listing { folder, entries: None, _whose: whose, _permit: permit }
     }
 
     /// Reads the next names; none: that were all. Blocks.

@@ -5,6 +5,8 @@
 //! Every path that a guest names is resolved below the handle that the guest has. The module knows nothing of requests; who runs guests
 //! gives each component its [`Mount`]s.
 
+mod bound;
+mod budget;
 mod calls;
 mod handles;
 mod ledger;
@@ -19,20 +21,19 @@ mod tree;
 
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use wasmtime_wasi::filesystem::{Dir, FsPerms, OpenMode};
 
-use self::ledger::Ledger;
-use self::removal::Folder;
+use self::bound::Bound;
 use self::tree::{Accounts, Failed};
 use crate::egress::Asker;
 use crate::logs::Stream;
-use crate::metrics::WorkloadMetrics;
 
+pub(crate) use self::bound::VolumeBytes;
 pub(crate) use self::handles::Handles;
-pub(crate) use self::open::{VolumeError, Volumes};
+pub(crate) use self::open::{Refused, VolumeError, Volumes, check};
 pub(crate) use self::p2::link as link_p2;
 #[cfg(feature = "wasi-p3")]
 pub(crate) use self::p3::link as link_p3;
@@ -43,21 +44,7 @@ pub(crate) struct Volume {
     name: String,
     dir: File,
     /// None: a folder of the host's.
-    bound: Option<Bound>,
-}
-
-/// What bounds an ephemeral volume.
-struct Bound {
-    ledger: Mutex<Ledger<File>>,
-    metrics: Arc<WorkloadMetrics>,
-    _folder: Folder,
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        let used = self.ledger.get_mut().map_or(0, |ledger| ledger.used());
-        self.metrics.volume_bytes.add(-signed(used));
-    }
+    bound: Option<Arc<Bound>>,
 }
 
 /// Where a component sees a volume.
@@ -82,30 +69,11 @@ impl Mount {
 }
 
 impl Volume {
-    /// Does something in the volume's folder, on a thread that may wait.
-    ///
-    /// Cancel safe: what was begun is done to its end, and accounted for.
-    async fn run<R: Send + 'static>(
-        self: &Arc<Self>,
-        asker: &Arc<Asker>,
-        what: impl FnOnce(Accounts<'_>) -> Result<R, Failed> + Send + 'static,
-    ) -> io::Result<R> {
-        let (volume, asker) = (self.clone(), asker.clone());
-        let task = tokio::task::spawn_blocking(move || volume.change(&asker, what));
-        task.await.map_err(io::Error::other)?
-    }
-
-    /// The same on this thread. One at a time changes a bounded volume.
+    /// Does something in the volume's folder, for `asker`, on this thread. One at a time changes a bounded volume.
     fn change<R>(&self, asker: &Asker, what: impl FnOnce(Accounts<'_>) -> Result<R, Failed>) -> io::Result<R> {
         let done = match &self.bound {
             None => what(None),
-            Some(bound) => {
-                let mut ledger = bound.ledger.lock().expect("no panic while held");
-                let before = ledger.used();
-                let done = what(Some(&mut ledger));
-                bound.metrics.volume_bytes.add(signed(ledger.used()) - signed(before));
-                done
-            }
+            Some(bound) => bound.change(what),
         };
         done.map_err(|failed| match failed {
             Failed::Io(error) => error,
@@ -127,8 +95,4 @@ impl Volume {
             component.log.write(&component.name, asker.request(), Stream::Host, &message);
         }
     }
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

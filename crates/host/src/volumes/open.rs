@@ -3,23 +3,26 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_model::workload::{self, VolumeSource};
 use cap_primitives::ambient_authority;
 use cap_primitives::fs as beneath;
 
-use super::ledger::Ledger;
+use super::bound::Bound;
+use super::budget::{NoRoom, Room, VolumeBudget};
 use super::place;
 use super::removal::{Folder, Remover};
-use super::{Bound, Mount, Volume};
+use super::{Mount, Volume};
 use crate::config::VolumeConfig;
 use crate::metrics::WorkloadMetrics;
 
 /// Opens volumes as the host's owner allows it.
 pub(crate) struct Volumes {
     config: VolumeConfig,
+    /// Room for the ephemeral ones.
+    budget: Arc<VolumeBudget>,
     /// Where ephemeral volumes are, and what removes them.
     ephemeral: Option<(PathBuf, Arc<Remover>)>,
 }
@@ -40,6 +43,10 @@ pub(crate) enum VolumeError {
     NoFolder,
     #[error("a folder for it can't be made in {}: {source}", folder.display())]
     Ephemeral { folder: PathBuf, source: io::Error },
+    #[error(
+        "its {each} bytes have no room: {taken} of {most} bytes are reserved for ephemeral volumes of this host (volume-budget); delete a workload that has some, or start the host with a larger --volume-budget or a smaller --ephemeral-volume-size"
+    )]
+    NoRoom { each: u64, taken: u64, most: u64 },
     #[error("there is no such volume")]
     Unknown,
     #[error("it can't be mounted: {0}")]
@@ -49,7 +56,11 @@ pub(crate) enum VolumeError {
 impl VolumeError {
     /// Why, in one CamelCase word.
     pub(crate) fn reason(&self) -> &'static str {
-        if matches!(self, VolumeError::NotAllowed { .. }) { "VolumeNotAllowed" } else { "VolumeFailed" }
+        match self {
+            VolumeError::NotAllowed { .. } => "VolumeNotAllowed",
+            VolumeError::NoRoom { .. } => "VolumeLimit",
+            _ => "VolumeFailed",
+        }
     }
 }
 
@@ -67,11 +78,17 @@ pub(crate) type Refused = (String, VolumeError);
 impl Volumes {
     /// Makes the folder of ephemeral volumes and begins to remove what is left in it.
     pub(crate) fn start(config: VolumeConfig) -> io::Result<Volumes> {
+        let budget = VolumeBudget::new(config.budget_bytes);
         let ephemeral = match &config.folder {
-            Some(folder) => Some((folder.clone(), Remover::start(folder)?)),
+            Some(folder) => Some((folder.clone(), Remover::start(folder, &budget, config.ephemeral_bytes)?)),
             None => None,
         };
-        Ok(Volumes { config, ephemeral })
+        Ok(Volumes { config, budget, ephemeral })
+    }
+
+    /// Room for all ephemeral volumes.
+    pub(crate) fn budget(&self) -> &VolumeBudget {
+        &self.budget
     }
 
     /// Waits until the folders of all volumes are removed, for `patience` at most.
@@ -88,13 +105,17 @@ impl Volumes {
         mounts: &[Vec<workload::Mount>],
         metrics: &Arc<WorkloadMetrics>,
     ) -> Result<Vec<Arc<[Mount]>>, Refused> {
+        // Before a folder is made.
+        let mut rooms = rooms(&self.budget, self.config.ephemeral_bytes, volumes)?.into_iter();
         let mut opened = Vec::with_capacity(volumes.len());
         for volume in volumes {
             let refused = |error| (volume.name.clone(), error);
             let (dir, bound) = match &volume.source {
-                VolumeSource::HostPath(path) => (self.host_path(path).map_err(refused)?, None),
+                VolumeSource::HostPath(path) => (host_path(&self.config.roots, path).map_err(refused)?, None),
                 VolumeSource::Ephemeral => {
-                    let (dir, bound) = self.ephemeral(metrics).map_err(refused)?;
+                    let room = rooms.next().expect("there is one for each");
+                    let (dir, bound) = self.ephemeral(room).map_err(refused)?;
+                    metrics.volumes.add(&bound);
                     (dir, Some(bound))
                 }
             };
@@ -108,41 +129,63 @@ impl Volumes {
         mounts.iter().map(|mounts| mounts.iter().map(mount).collect()).collect()
     }
 
-    /// The folder at `path`, if it is in one that is allowed, all links resolved. It is opened from there on by handles, so that links that
-    /// change meanwhile lead nowhere else.
-    fn host_path(&self, path: &Path) -> Result<File, VolumeError> {
-        let failed = |source| VolumeError::HostPath { path: path.to_owned(), source };
-        let roots: Vec<PathBuf> = self.config.roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
-        let not_allowed = || VolumeError::NotAllowed { path: path.to_owned(), roots: self.config.roots.clone() };
-        // Nothing is said about what is there outside the roots: neither whether anything is, nor where it leads.
-        let as_written = self.config.roots.iter().chain(&roots).any(|root| path.starts_with(root));
-        if roots.is_empty() {
-            return Err(not_allowed());
-        }
-        let real = match path.canonicalize() {
-            Ok(real) => real,
-            Err(error) if as_written => return Err(failed(error)),
-            Err(_) => return Err(not_allowed()),
-        };
-        let Some((root, rest)) = place::below(&real, &roots) else { return Err(not_allowed()) };
-        let root = beneath::open_ambient_dir(root, ambient_authority()).map_err(failed)?;
-        let opened = match rest.as_os_str().is_empty() {
-            true => Ok(root),
-            false => beneath::open_dir(&root, &rest),
-        };
-        match opened {
-            Ok(folder) => Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(VolumeError::NotFolder(path.to_owned())),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    fn ephemeral(&self, metrics: &Arc<WorkloadMetrics>) -> Result<(File, Bound), VolumeError> {
+    fn ephemeral(&self, room: Room) -> Result<(File, Arc<Bound>), VolumeError> {
         let (folder, remover) = self.ephemeral.as_ref().ok_or(VolumeError::NoFolder)?;
         let failed = |source| VolumeError::Ephemeral { folder: folder.clone(), source };
-        let made = Folder::make(folder, remover).map_err(failed)?;
+        let made = Folder::make(folder, remover, room).map_err(failed)?;
         let dir = beneath::open_ambient_dir(&made.files(), ambient_authority()).map_err(failed)?;
-        let ledger = Mutex::new(Ledger::new(self.config.ephemeral_bytes));
-        Ok((dir, Bound { ledger, metrics: metrics.clone(), _folder: made }))
+        Ok((dir, Arc::new(Bound::new(self.config.ephemeral_bytes, made))))
+    }
+}
+
+/// What a host of `config` would refuse of `volumes`, whatever else it runs. Blocks.
+pub(crate) fn check(config: &VolumeConfig, volumes: &[workload::Volume]) -> Vec<Refused> {
+    let mut refused: Vec<Refused> = Vec::new();
+    for volume in volumes {
+        if let VolumeSource::HostPath(path) = &volume.source
+            && let Err(error) = host_path(&config.roots, path)
+        {
+            refused.push((volume.name.clone(), error));
+        }
+    }
+    refused.extend(rooms(&VolumeBudget::new(config.budget_bytes), config.ephemeral_bytes, volumes).err());
+    refused
+}
+
+/// Room for each of the ephemeral `volumes`, of `each` bytes.
+fn rooms(budget: &Arc<VolumeBudget>, each: u64, volumes: &[workload::Volume]) -> Result<Vec<Room>, Refused> {
+    let ephemeral = || volumes.iter().filter(|volume| volume.source == VolumeSource::Ephemeral);
+    budget.take(each, ephemeral().count()).map_err(|NoRoom { fit, taken_bytes, most_bytes }| {
+        let name = ephemeral().nth(fit).map_or_else(String::new, |volume| volume.name.clone());
+        (name, VolumeError::NoRoom { each, taken: taken_bytes, most: most_bytes })
+    })
+}
+
+/// The folder at `path`, if it is in one that is allowed, all links resolved. It is opened from there on by handles, so that links that
+/// change meanwhile lead nowhere else.
+fn host_path(allowed: &[PathBuf], path: &Path) -> Result<File, VolumeError> {
+    let failed = |source| VolumeError::HostPath { path: path.to_owned(), source };
+    let roots: Vec<PathBuf> = allowed.iter().filter_map(|root| root.canonicalize().ok()).collect();
+    let not_allowed = || VolumeError::NotAllowed { path: path.to_owned(), roots: allowed.to_vec() };
+    // Nothing is said about what is there outside the roots: neither whether anything is, nor where it leads.
+    let as_written = allowed.iter().chain(&roots).any(|root| path.starts_with(root));
+    if roots.is_empty() {
+        return Err(not_allowed());
+    }
+    let real = match path.canonicalize() {
+        Ok(real) => real,
+        Err(error) if as_written => return Err(failed(error)),
+        Err(_) => return Err(not_allowed()),
+    };
+    let Some((root, rest)) = place::below(&real, &roots) else { return Err(not_allowed()) };
+    let root = beneath::open_ambient_dir(root, ambient_authority()).map_err(failed)?;
+    let opened = match rest.as_os_str().is_empty() {
+        true => Ok(root),
+        false => beneath::open_dir(&root, &rest),
+    };
+    match opened {
+        Ok(folder) => Ok(folder),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(VolumeError::NotFolder(path.to_owned())),
+        Err(error) => Err(failed(error)),
     }
 }

@@ -1,4 +1,4 @@
-//! `wasi:filesystem` of WASI 0.2: what opens, changes and lists. What only looks at a descriptor is the engine's own.
+//! `wasi:filesystem` of WASI 0.2: what opens, changes and lists, and streams. What only looks at a descriptor is the engine's own.
 
 mod streams;
 
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime_wasi::filesystem::Descriptor;
-use wasmtime_wasi::p2::DynOutputStream;
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, DescriptorType, DirectoryEntry, ErrorCode, OpenFlags, PathFlags};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
-use self::streams::Writing;
+use self::streams::{Reading, Writing};
 use super::calls;
 use super::handles;
 use super::listing::{Entry, Kind, Listing};
@@ -59,6 +59,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<(
         types.resource("descriptor", ResourceType::host::<Descriptor>(), |mut store, rep| handles::close(store.data_mut(), rep))?;
         link_opening(&mut types)?;
         link_names(&mut types)?;
+        link_reading(&mut types)?;
         link_writing(&mut types)?;
         link_listing(&mut types)?;
     }
@@ -122,6 +123,15 @@ fn link_names(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let (folder, to) = (found!(calls::folder(store.data(), &at)), found!(calls::folder(store.data(), &to)));
             answer(folder.rename(path, to, new).await)
         })
+    })
+}
+
+fn link_reading(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type At = (Resource<Descriptor>, u64);
+    types.func_wrap("[method]descriptor.read-via-stream", |mut store: StoreContextMut<'_, Guest>, (file, offset): At| {
+        let file = found!(calls::readable(store.data(), &file));
+        let stream: DynInputStream = Box::new(Reading::new(file, offset));
+        answer(Ok(store.data_mut().table.push(stream)?))
     })
 }
 

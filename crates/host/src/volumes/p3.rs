@@ -11,7 +11,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p3::bindings::filesystem::types::{DescriptorFlags, DirectoryEntry, ErrorCode, OpenFlags, PathFlags};
 
-use self::streams::{Entries, Outcome, Writing};
+use self::streams::{Entries, Outcome, Reading, Writing};
 use super::calls::{self, Folder, Held};
 use super::handles;
 use super::tree::{How, Location};
@@ -58,6 +58,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<(
         link_opening(&mut types)?;
         link_names(&mut types)?;
         link_pairs(&mut types)?;
+        link_reading(&mut types)?;
         link_writing(&mut types)?;
         link_listing(&mut types)?;
     }
@@ -128,6 +129,21 @@ fn link_pairs(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let (from, to) = (found!(folder(accessor, &at)), found!(folder(accessor, &to)));
             answer(from.rename(path, to, new).await)
         })
+    })
+}
+
+fn link_reading(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type At = (Resource<Descriptor>, u64);
+    type Bytes = (StreamReader<u8>, FutureReader<Outcome>);
+    types.func_wrap("[method]descriptor.read-via-stream", |mut store: StoreContextMut<'_, Guest>, (file, offset): At| {
+        let read: Bytes = match calls::readable(store.data(), &file)? {
+            Ok(file) => {
+                let (told, outcome) = oneshot::channel();
+                (StreamReader::new(&mut store, Reading::new(file, offset, told))?, FutureReader::new(&mut store, outcome)?)
+            }
+            Err(error) => (StreamReader::new(&mut store, std::iter::empty())?, failed(&mut store, &error)?),
+        };
+        Ok((read,))
     })
 }
 

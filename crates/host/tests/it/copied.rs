@@ -14,6 +14,8 @@ use http::StatusCode;
 use crate::harness::{Answer, Bench, limited, request, reused, wanted, within, workload};
 
 const MS: Duration = Duration::from_millis(1);
+/// All requests in one instance.
+const TOGETHER: Reuse = Reuse { pool_size: 1, max_invocations: 0, max_concurrency: 1000 };
 
 /// A host whose services come up, and are started again, in little time.
 fn bench() -> Bench {
@@ -67,6 +69,19 @@ impl Bench {
 
     fn calls(&self, ended: &str) -> f64 {
         self.metric("berth_component_calls_total", &format!("ended=\"{ended}\""))
+    }
+
+    /// Asks, and goes away when the task is ended.
+    fn ask(&self, domain: &'static str, path: &'static str) -> tokio::task::JoinHandle<()> {
+        let addr = self.host.http_addr();
+        tokio::spawn(async move {
+            let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+            let mut get = request("GET", path);
+            get.headers_mut().insert("host", domain.parse().unwrap());
+            // The connection goes with this.
+            let _ = tokio::join!(connection, sender.send_request(get));
+        })
     }
 
     /// Waits until a call waits inside the service.
@@ -241,13 +256,71 @@ async fn l31_values_past_the_bound_are_refused_with_words_and_the_service_goes_o
 #[tokio::test]
 async fn a_request_past_its_time_leaves_the_others_of_its_instance_alone() {
     let bench = bench();
-    let reuse = Reuse { pool_size: 1, max_invocations: 100, max_concurrency: 10 };
-    bench.run(reused(timeout(three(), 800 * MS), reuse)).await;
+    bench.run(reused(timeout(three(), 800 * MS), TOGETHER)).await;
     let (late, fine) = tokio::join!(bench.get_from("three", "/wait?ms=60000"), async {
         bench.inside("three").await;
         bench.get_from("three", "/wait?ms=300").await
     });
     assert_eq!((late.status, fine.status), (StatusCode::GATEWAY_TIMEOUT, StatusCode::OK), "{late:?} {fine:?}");
+}
+
+/// A call of a function that isn't `async` holds the whole instance, so it is waited for by all in it.
+#[tokio::test]
+async fn l30_a_late_call_that_holds_its_instance_ends_no_other_request_of_it() {
+    let bench = bench();
+    bench.run(reused(timeout(three(), 4000 * MS), TOGETHER)).await;
+    let begin = Instant::now();
+    let late = async {
+        // It is late at 4 s, and its call returns at 5 s.
+        let answer = bench.get_from("three", "/spin?after=2000&ms=3000").await;
+        (answer, begin.elapsed())
+    };
+    let beside = async {
+        bench.eventually("the other one has less time left", || begin.elapsed() > 1500 * MS).await;
+        bench.get_from("three", "/wait?ms=1000").await
+    };
+    let ((late, took), beside) = tokio::join!(late, beside);
+    assert_eq!((late.status, beside.status), (StatusCode::GATEWAY_TIMEOUT, StatusCode::OK), "{late:?} {beside:?}");
+    assert!(late.body.contains("gave no answer within its 4000 ms") && took < 4800 * MS, "{took:?} {late:?}");
+    assert_eq!(bench.standing("three").restarts, 0);
+    assert_eq!(bench.get_from("three", "/increment").await.body, "1");
+}
+
+#[tokio::test]
+async fn l30_a_call_that_holds_its_instance_ends_with_the_last_client_there() {
+    let bench = bench();
+    bench.run(reused(three(), TOGETHER)).await;
+    let begin = Instant::now();
+    let asking = bench.ask("three", "/spin?ms=20000");
+    // Its first call is answered, and then it spins.
+    bench.eventually("it waited", || bench.lines_of("three", "service").iter().any(|line| line == "waited")).await;
+    asking.abort();
+    bench.eventually("the service alone lives", || bench.metric("berth_instances_live", "") == 1.0).await;
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn l31_a_client_that_goes_away_takes_its_call_out_of_the_line_from_a_shared_instance_too() {
+    let bench = Bench::with(|config| {
+        // One workload may hold half of them.
+        (config.slots, config.services.settle) = (500, 50 * MS);
+    });
+    bench.run(reused(three(), TOGETHER)).await;
+    let begin = Instant::now();
+    let inside: Vec<_> = (0..64).map(|_| bench.ask("three", "/wait?ms=60000")).collect();
+    let waits = || bench.lines_of("three", "service").iter().filter(|line| *line == "waits").count();
+    bench.eventually("as many as may be are inside", || waits() == 64).await;
+    for round in 1..=3 {
+        // In all rounds together more than may be in line.
+        let line: Vec<_> = (0..100).map(|_| bench.ask("three", "/wait?ms=60000")).collect();
+        bench.eventually("they ask", || bench.host.in_flight() == 164).await;
+        line.iter().for_each(|asking| asking.abort());
+        bench.eventually("they have left", || bench.host.in_flight() == 64).await;
+        bench.eventually("calls ended with them", || bench.calls("cancelled") >= f64::from(round)).await;
+    }
+    assert_eq!((bench.calls("refused"), bench.calls("timeout"), waits()), (0.0, 0.0, 64));
+    assert!(begin.elapsed() < Duration::from_secs(25), "not by their deadline: {:?}", begin.elapsed());
+    inside.iter().for_each(|asking| asking.abort());
 }
 
 #[tokio::test]

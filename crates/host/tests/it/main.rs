@@ -22,5 +22,6 @@ mod reuse;
 mod services;
 mod swaps;
 mod traces;
+mod uploads;
 mod volumes;
 mod workloads;

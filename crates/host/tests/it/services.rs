@@ -19,7 +19,7 @@ fn bench() -> Bench {
     Bench::with(quick)
 }
 
-fn quick(config: &mut HostConfig) {
+pub fn quick(config: &mut HostConfig) {
     let services = &mut config.services;
     (services.settle, services.grace) = (100 * MS, 300 * MS);
     (services.first_wait, services.longest_wait) = (MS, 5 * MS);
@@ -34,7 +34,7 @@ fn failing_bench() -> Bench {
 }
 
 /// The workload with a service: the guest, told what to do by its environment.
-fn with_service(mut workload: Workload, guest: &str, environment: &[(&str, &str)]) -> Workload {
+pub fn with_service(mut workload: Workload, guest: &str, environment: &[(&str, &str)]) -> Workload {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     workload.service = Some(Service {
         image: ImageRef::File(berth_testkit::guests::path(guest)),
@@ -65,7 +65,7 @@ fn restarts(mut workload: Workload, most: u64) -> Workload {
 }
 
 impl Bench {
-    fn lines(&self, workload: &str) -> Vec<String> {
+    pub fn lines(&self, workload: &str) -> Vec<String> {
         self.host.logs().tail("default", Some(workload), 1000).iter().map(|line| line.text.clone()).collect()
     }
 
@@ -256,6 +256,37 @@ async fn l31_a_host_runs_so_many_services_and_one_that_ends_makes_room() {
     assert!(status.reason == "ServiceLimit" && status.message.contains("(services)"), "{status:?}");
     bench.end("one").await;
     bench.run(service("two", "service-p2", &[("DO", "wait")])).await;
+}
+
+/// At the limit a replacement comes up beside what it replaces, or nothing could ever be replaced.
+#[tokio::test]
+async fn l07_at_the_limit_an_edit_and_another_version_of_a_deployment_get_through() {
+    let bench = Bench::with(|config| {
+        quick(config);
+        config.services.most = 1;
+    });
+    bench.run(beside("app", &[("DO", "wait"), ("VERSION", "1")])).await;
+    bench.host.set_wanted(vec![wanted(beside("app", &[("DO", "wait"), ("VERSION", "2")]))]);
+    bench.eventually("the old one was told", || bench.lines("app").iter().any(|line| line.starts_with("told to end"))).await;
+    bench.eventually("the new one serves", || bench.status_of("app").is_some_and(|s| s.ready && s.reason.is_empty())).await;
+
+    // Replicas of a deployment have its name for their owner's.
+    let replica = |name: &str, version: &str| {
+        let mut wanted = wanted(service(name, "service-p2", &[("DO", "wait"), ("VERSION", version)]));
+        wanted.owner = "default/app".into();
+        wanted
+    };
+    bench.end("app").await;
+    bench.host.set_wanted(vec![replica("app-1", "1")]);
+    bench.reaches("app-1", State::Running).await;
+    bench.host.set_wanted(vec![replica("app-1", "1"), replica("app-2", "1")]);
+    assert_eq!(bench.reaches("app-2", State::Error).await.reason, "ServiceLimit", "one more of the same has no place");
+    bench.host.set_wanted(vec![replica("app-1", "1"), replica("app-3", "2")]);
+    bench.reaches("app-3", State::Running).await;
+    bench.host.set_wanted(vec![replica("app-3", "2")]);
+    bench.eventually("the old one is gone", || bench.status_of("app-1").is_none()).await;
+    bench.host.set_wanted(vec![replica("app-3", "2"), wanted(service("other", "service-p2", &[("DO", "wait")]))]);
+    assert_eq!(bench.reaches("other", State::Error).await.reason, "ServiceLimit", "the new one has the place");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use berth_testkit::guests::path;
 use berth_testkit::world::{Manifest, PATIENCE, World, WorldConfig};
@@ -46,6 +47,29 @@ async fn l08_an_update_under_load_loses_no_request() {
         client.unwrap();
     }
     Arc::try_unwrap(world).ok().unwrap().shutdown().await;
+}
+
+/// L07: on a host that is full of services a new version comes up beside the old one, one replica at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l07_a_deployment_with_a_service_rolls_over_at_the_limit_of_services() {
+    let mut config = WorldConfig::default();
+    (config.local.host.services.most, config.local.host.services.settle) = (2, Duration::from_millis(50));
+    let world = World::start(config).await;
+    let manifest = |version: &str| {
+        let image = format!("file://{}", path("service-p2").display());
+        format!(
+            "apiVersion: runtime.wasmcloud.dev/v1alpha1\n\
+             kind: WorkloadDeployment\n\
+             metadata: {{name: jobs}}\n\
+             spec:\n  replicas: 2\n  template:\n    spec:\n      service:\n        image: {image}\n        \
+             localResources: {{environment: {{config: {{DO: wait, VERSION: '{version}'}}}}}}\n"
+        )
+    };
+    for version in ["1", "2"] {
+        world.apply(&manifest(version)).await;
+        world.ready("jobs").await;
+    }
+    world.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

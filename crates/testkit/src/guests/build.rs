@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
+use berth_model::manifest::ManifestError;
+
 use super::{FIXTURES, Fixture, Language, hash};
 
 /// Why there is no guest to test with.
@@ -59,6 +61,9 @@ pub enum BuildError {
         /// How it ended.
         status: ExitStatus,
     },
+    /// An example's manifest can't be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
 }
 
 fn names() -> String {

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use berth_model::manifest::{self, Document, ManifestError};
+
 use super::build::{BuildError, Builder, failed, make_dir, say};
 use super::hash;
 
@@ -85,7 +87,8 @@ impl Builder {
         let (what, folder) = (format!("example {name}"), self.repository.join("examples").join(name));
         let mut cargo = self.cargo_for_wasm(&what)?;
         let manifest = folder.join("manifest.yaml");
-        if has_service(&fs::read_to_string(&manifest).map_err(failed("reading", &manifest))?) {
+        let text = fs::read_to_string(&manifest).map_err(failed("reading", &manifest))?;
+        if has_service(&text, &manifest.display().to_string())? {
             cargo.command.arg("--config").arg(self.newer_libc(&what)?);
         }
         cargo.command.current_dir(&folder).env("CARGO_TARGET_DIR", target);
@@ -94,8 +97,12 @@ impl Builder {
 }
 
 /// Whether a manifest has a service. Nothing else accepts connections, for which the toolchain's own C library is too old.
-fn has_service(manifest: &str) -> bool {
-    manifest.lines().any(|line| line.trim() == "service:")
+fn has_service(manifest: &str, origin: &str) -> Result<bool, ManifestError> {
+    let has_one = |document: &Document| match document {
+        Document::Resource(resource) => resource.workload_spec().is_some_and(|(_, spec)| spec.service.is_some()),
+        Document::Skipped { .. } => false,
+    };
+    Ok(manifest::parse(manifest, origin)?.iter().any(has_one))
 }
 
 /// Puts a manifest and the components below `target` into the folder `built`, which appears whole or not at all.
@@ -127,8 +134,16 @@ mod tests {
 
     #[test]
     fn only_a_manifest_with_a_service_needs_more_than_the_toolchain() {
-        assert!(has_service("spec:\n  service:\n    image: file://a.wasm\n"));
-        assert!(!has_service("spec:\n  # service: none\n  components: []\n"));
+        let manifest = |kind: &str, spec: &str| {
+            let text = format!("apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: app}}\nspec: {spec}\n");
+            has_service(&text, "manifest.yaml").unwrap()
+        };
+        assert!(manifest("WorkloadDeployment", "{template: {spec: {service: {image: 'file://a.wasm'}}}}"));
+        assert!(manifest("Workload", "\n  service:  # the only component\n    image: file://a.wasm"));
+        assert!(!manifest("Workload", "{components: [{name: service, image: 'file://a.wasm'}]}"));
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words}\ndata:\n  notes: |\n    service:\n";
+        assert!(!has_service(text, "manifest.yaml").unwrap(), "a text that only looks like one");
+        assert!(has_service("service: none", "manifest.yaml").unwrap_err().to_string().contains("manifest.yaml"));
     }
 
     #[test]

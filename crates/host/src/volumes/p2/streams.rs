@@ -1,18 +1,20 @@
-//! What is written to a file through a stream of WASI 0.2: one chunk at a time, each on a thread that may wait.
+//! What is written to a file and read of it through a stream of WASI 0.2: one chunk at a time, each on a thread that may wait.
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::volumes::calls::Held;
 use crate::volumes::tree::Location;
 
-/// Bytes that are written at once, at most (L31).
+/// Bytes that are written or read at once, at most (L31).
 const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes that are read for who asks whether there are some.
+const AHEAD_BYTES: usize = 8 << 10;
 
-/// The stream.
+/// The stream of what is written.
 pub(super) struct Writing {
     file: Held,
     to: Location,
@@ -115,6 +117,98 @@ impl OutputStream for Writing {
 #[async_trait::async_trait]
 impl Pollable for Writing {
     async fn ready(&mut self) {
+        self.settle().await;
+    }
+}
+
+/// The stream of what is read.
+pub(super) struct Reading {
+    file: Held,
+    offset: u64,
+    state: Read,
+}
+
+enum Read {
+    Idle,
+    Busy(JoinHandle<io::Result<BytesMut>>),
+    /// Some that the guest hasn't taken yet.
+    Ready(Bytes),
+    /// Told once; then the stream is closed.
+    Failed(io::Error),
+    Closed,
+}
+
+impl Reading {
+    pub(super) fn new(file: Held, offset: u64) -> Reading {
+        Reading { file, offset, state: Read::Idle }
+    }
+
+    fn begin(&mut self, most: usize) {
+        let (file, offset, most) = (self.file.clone(), self.offset, most.min(CHUNK_BYTES));
+        self.state = Read::Busy(tokio::task::spawn_blocking(move || file.read_now(offset, most)));
+    }
+
+    /// Waits for what is being read.
+    async fn settle(&mut self) {
+        let Read::Busy(busy) = &mut self.state else { return };
+        self.state = match busy.await.map_err(io::Error::other).flatten() {
+            Ok(bytes) if bytes.is_empty() => Read::Closed,
+            Ok(bytes) => Read::Ready(bytes.freeze()),
+            Err(error) => Read::Failed(error),
+        };
+    }
+
+    /// Some of what was read.
+    fn take(&mut self, most: usize) -> Bytes {
+        let Read::Ready(bytes) = &mut self.state else { return Bytes::new() };
+        let taken = bytes.split_to(most.min(bytes.len()));
+        if bytes.is_empty() {
+            self.state = Read::Idle;
+        }
+        self.offset = self.offset.saturating_add(taken.len() as u64);
+        taken
+    }
+}
+
+#[async_trait::async_trait]
+impl InputStream for Reading {
+    fn read(&mut self, most: usize) -> StreamResult<Bytes> {
+        match &self.state {
+            Read::Idle if most > 0 => self.begin(most),
+            Read::Idle | Read::Busy(_) | Read::Ready(_) => {}
+            Read::Failed(_) | Read::Closed => {
+                return Err(match std::mem::replace(&mut self.state, Read::Closed) {
+                    Read::Failed(error) => StreamError::LastOperationFailed(error.into()),
+                    _ => StreamError::Closed,
+                });
+            }
+        }
+        Ok(self.take(most))
+    }
+
+    /// Reads what is asked for, where a guest that asks first has it read ahead.
+    async fn blocking_read(&mut self, most: usize) -> StreamResult<Bytes> {
+        self.settle().await;
+        if most > 0 && matches!(self.state, Read::Idle) {
+            self.begin(most);
+            self.settle().await;
+        }
+        self.read(most)
+    }
+
+    /// The guest drops it: what is being read is read to the end.
+    async fn cancel(&mut self) {
+        self.settle().await;
+        self.state = Read::Closed;
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Reading {
+    async fn ready(&mut self) {
+        if matches!(self.state, Read::Idle) {
+            self.begin(AHEAD_BYTES);
+        }
         self.settle().await;
     }
 }

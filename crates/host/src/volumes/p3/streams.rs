@@ -1,5 +1,5 @@
 //! The streams of a file and of a folder of WASI 0.3. What waits for the disk does so on a thread for that, and is done to its end: the
-//! guest that breaks a stream off waits for it.
+//! guest that breaks a stream off while it writes waits for it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmtime::component::{Destination, Source, StreamConsumer, StreamProducer, StreamResult};
@@ -23,7 +24,7 @@ use crate::volumes::tree::Location;
 pub(super) type Outcome = Result<(), ErrorCode>;
 type Polled = Poll<wasmtime::Result<StreamResult>>;
 
-/// Bytes that are written at once, at most (L31).
+/// Bytes that are written or read at once, at most (L31).
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Tells how a stream ended, once.
@@ -91,6 +92,62 @@ impl StreamConsumer<Guest> for Writing {
             }
             Err(error) => {
                 me.told.tell(Err(code(&error)));
+                Poll::Ready(Ok(StreamResult::Dropped))
+            }
+        }
+    }
+}
+
+/// Bytes that are read of a file.
+pub(super) struct Reading {
+    file: Held,
+    offset: u64,
+    told: Told,
+    busy: Option<JoinHandle<io::Result<BytesMut>>>,
+}
+
+impl Reading {
+    pub(super) fn new(file: Held, offset: u64, told: oneshot::Sender<Outcome>) -> Reading {
+        Reading { file, offset, told: Told(Some(told)), busy: None }
+    }
+}
+
+impl StreamProducer<Guest> for Reading {
+    type Item = u8;
+    type Buffer = BytesMut;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'a, Guest>,
+        mut to: Destination<'a, Self::Item, Self::Buffer>,
+        finish: bool,
+    ) -> Polled {
+        let most = to.remaining(store.as_context_mut()).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        // Reading nothing asks whether there may be something.
+        if most == 0 {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let me = &mut *self;
+        let busy = me.busy.get_or_insert_with(|| {
+            let (file, offset) = (me.file.clone(), me.offset);
+            tokio::task::spawn_blocking(move || file.read_now(offset, most))
+        });
+        let read = match Pin::new(busy).poll(cx) {
+            Poll::Ready(read) => read.map_err(io::Error::other).flatten(),
+            // What is read meanwhile is for the next time.
+            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => return Poll::Pending,
+        };
+        me.busy = None;
+        match read {
+            Ok(bytes) if !bytes.is_empty() => {
+                me.offset = me.offset.saturating_add(bytes.len() as u64);
+                to.set_buffer(bytes);
+                Poll::Ready(Ok(StreamResult::Completed))
+            }
+            ended => {
+                me.told.tell(ended.map(|_| ()).map_err(|error| code(&error)));
                 Poll::Ready(Ok(StreamResult::Dropped))
             }
         }

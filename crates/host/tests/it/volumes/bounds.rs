@@ -1,6 +1,9 @@
 //! What an ephemeral volume holds at most, whichever way it is filled (L31).
 
+use berth_model::workload::Reuse;
+
 use super::*;
+use crate::harness::reused;
 
 const BYTES: u64 = 1 << 20;
 const ENTRY: u64 = 4096;
@@ -122,4 +125,47 @@ async fn l31_a_guest_has_so_many_files_open_and_the_next_when_it_closes_one() {
     let events = bench.events.with_reason("FileLimit");
     assert!(events[0].message.contains("256 files open"), "{events:?}");
     bench.eventually("all are closed", || bench.host.bounds().iter().all(|b| b.setting != "guest-connections" || b.used == 0)).await;
+}
+
+#[tokio::test]
+async fn l31_a_file_whose_stream_outlives_its_descriptor_is_free_when_the_stream_is_gone_though_the_instance_stays() {
+    for guest in GUESTS {
+        let tmp = tempfile::tempdir().unwrap();
+        let bench = bench(tmp.path());
+        let reuse = Reuse { pool_size: 1, ..Reuse::default() };
+        bench.run(reused(with(guest, vec![ephemeral("v")], vec![mount("v", "/v", false)]), reuse)).await;
+        assert_eq!(act(&bench, guest, "write&bytes=7&path=/v/file").await, Ok("wrote 7".into()));
+        assert_eq!(act(&bench, guest, "outlive&path=file").await, Ok("xxxxxxx".into()), "{guest}");
+        bench.eventually("it is free", || bench.host.bounds().iter().all(|b| b.setting != "guest-connections" || b.used == 0)).await;
+        assert_eq!(bench.metric("berth_instances_live", ""), 1.0, "{guest}");
+    }
+}
+
+#[tokio::test]
+async fn l31_a_file_is_read_as_it_is_however_large_through_streams() {
+    for guest in GUESTS {
+        let tmp = tempfile::tempdir().unwrap();
+        let bench = bench(tmp.path());
+        bench.run(with(guest, vec![ephemeral("v")], vec![mount("v", "/v", false)])).await;
+        // More than is read at once, and nothing.
+        for bytes in [0, 200_001] {
+            assert!(act(&bench, guest, &format!("write&bytes={bytes}&path=/v/file")).await.is_ok());
+            assert_eq!(act(&bench, guest, "read&path=/v/file").await, Ok("x".repeat(bytes)), "{guest}");
+        }
+        // The standard library looks at that itself.
+        if guest == "p3" {
+            assert_eq!(act(&bench, guest, "read&path=/v").await, Err("IsDirectory".into()));
+        }
+    }
+}
+
+/// L45: without anything that changes the volume afterwards.
+#[tokio::test]
+async fn l45_a_removed_file_stops_counting_when_it_is_closed() {
+    let tmp = tempfile::tempdir().unwrap();
+    let bench = bench(tmp.path());
+    bench.run(with("p2", vec![ephemeral("v")], vec![mount("v", "/v", false)])).await;
+    assert_eq!(act(&bench, "p2", "orphans&path=/v&files=2&bytes=1000").await, Ok("kept 2".into()));
+    bench.eventually("nothing is in it", || bench.metric("berth_volume_bytes", "p2") == 0.0).await;
+    assert_eq!(on_disk(tmp.path()), 0);
 }

@@ -27,8 +27,14 @@ async fn l41_a_host_path_is_refused_but_below_a_root_and_says_the_way_out() {
     symlink("data", root.join("allowed/leads-in")).unwrap();
     symlink("../allowed", root.join("outside/back")).unwrap();
     let refused = async |path: &Path| {
-        let status = bench.host.start_workload(wanted(with("p2", vec![host_path("v", path)], vec![mount("v", "/v", false)]))).await;
+        let workload = with("p2", vec![host_path("v", path)], vec![mount("v", "/v", false)]);
+        let seen = bench.host.inspect(workload.clone()).await;
+        let status = bench.host.start_workload(wanted(workload)).await;
         assert_eq!(status.state, State::Error, "{}", path.display());
+        // It is known before.
+        let [problem] = seen.problems.as_slice() else { panic!("{}: {seen:?}", path.display()) };
+        assert_eq!((&problem.reason, &problem.message), (&status.reason, &status.message));
+        assert_eq!(seen.components[0].granted.volumes.is_empty(), status.reason == "VolumeNotAllowed", "{seen:?}");
         (status.reason, status.message)
     };
     for outside in ["", "outside", "allowed/leads-out"] {
@@ -51,7 +57,9 @@ async fn l41_a_host_path_is_refused_but_below_a_root_and_says_the_way_out() {
     // Links are resolved first, whichever way they lead.
     for inside in ["allowed", "allowed/data", "allowed/leads-in", "outside/back/data"] {
         let workload = with("p2", vec![host_path("v", root.join(inside))], vec![mount("v", "/v/", true)]);
-        bench.host.start_workload(wanted(workload)).await;
+        let seen = bench.host.inspect(workload.clone()).await;
+        assert!(seen.problems.is_empty() && seen.components[0].granted.volumes.len() == 1, "{seen:?}");
+        bench.run(workload).await;
         bench.host.set_wanted(Vec::new());
         bench.eventually("it is gone", || bench.host.statuses().is_empty()).await;
     }

@@ -1,6 +1,7 @@
 //! Volumes: where they may be, who sees them, what bounds them, and that nothing leads out of them.
 
 mod bounds;
+mod budget;
 mod escapes;
 mod lives;
 
