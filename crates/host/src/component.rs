@@ -16,6 +16,7 @@ use crate::bridge::Siblings;
 use crate::config::NetworkConfig;
 use crate::egress::permit::GuestConnections;
 use crate::guest_store::Spent;
+use crate::later::Later;
 use crate::limiter::MemoryBudget;
 use crate::logs::{Stream, WorkloadLog};
 use crate::loopback::Loopback;
@@ -42,7 +43,7 @@ pub(crate) struct Shared {
     /// What the host's owner allows of the host's own loopback and ports.
     pub(crate) network: NetworkConfig,
     /// For outgoing TLS.
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) tls: Arc<Later<Arc<rustls::ClientConfig>>>,
     /// Whether guests run.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) paces: Paces,
@@ -221,7 +222,7 @@ pub(crate) mod tests {
                 metrics,
                 events: Arc::new(Nowhere),
                 network: NetworkConfig::default(),
-                tls,
+                tls: Arc::new(Later::new(move || tls)),
                 pulse: Arc::default(),
                 paces: Paces::default(),
                 reclaim,

@@ -4,19 +4,19 @@
 mod pool;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
 
-use self::pool::Room;
+use self::pool::{Keep, Room, StackKeep};
 pub(crate) use self::pool::{PoolLoad, largest_table};
 use crate::bridge;
 use crate::config::HostConfig;
 use crate::config_store;
 use crate::egress;
 use crate::guest::Guest;
+use crate::later::Later;
 use crate::member::{self, Seat};
 use crate::ticker::{Pulse, Ticker};
 use crate::volumes;
@@ -29,33 +29,9 @@ pub(crate) struct Engines {
     _ticker: Ticker,
 }
 
-/// An engine that is made on a thread of its own while the host starts, so that nothing that doesn't need it waits for it: its pool
-/// takes some milliseconds.
-pub(crate) struct Coming {
-    thread: Mutex<Option<JoinHandle<wasmtime::Result<EngineSet>>>>,
-    set: OnceLock<wasmtime::Result<EngineSet>>,
-}
-
-impl Coming {
-    fn start(config: HostConfig, flavor: Flavor) -> wasmtime::Result<Coming> {
-        let make = move || EngineSet::new(&config, flavor);
-        let thread = std::thread::Builder::new().name("berth-engine".into()).spawn(make)?;
-        Ok(Coming { thread: Mutex::new(Some(thread)), set: OnceLock::new() })
-    }
-
-    /// The engine, or why there is none. Blocks until it is made.
-    fn wait(&self) -> &wasmtime::Result<EngineSet> {
-        self.set.get_or_init(|| {
-            let thread = self.thread.lock().expect("no panic while held").take().expect("it is waited for once");
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-
-    /// The engine. Blocks until it is made; none if that failed, which the host's start tells.
-    pub(crate) fn set(&self) -> Option<&EngineSet> {
-        self.wait().as_ref().ok()
-    }
-}
+/// The engine of WASI 0.3, made when a component first needs it or a while after the start: its pool takes some milliseconds, in which
+/// little else gets memory from the system. Or why it can't be made.
+pub(crate) type Coming = Later<Result<EngineSet, String>>;
 
 /// An engine and its linkers.
 #[derive(Clone)]
@@ -78,40 +54,56 @@ pub(crate) enum Flavor {
 }
 
 impl Engines {
-    /// Ticks the engines while `pulse` says that guests run. The engine of WASI 0.2 is there at once, the other is coming.
+    /// Ticks the engines while `pulse` says that guests run. The engine of WASI 0.2 is there at once, the other is to come.
     pub(crate) fn new(config: &HostConfig, pulse: Arc<Pulse>) -> wasmtime::Result<Engines> {
         let p2 = EngineSet::new(config, Flavor::P2)?;
         let wanted = cfg!(feature = "wasi-p3") && config.wasi_p3;
-        let p3 = wanted.then(|| Coming::start(config.clone(), Flavor::P3)).transpose()?.map(Arc::new);
+        let p3 = wanted.then(|| Arc::new(coming(config.clone())));
         let (first, second) = (p2.engine.clone(), p3.clone());
-        let engines = move || [Some(first), second.and_then(|p3| Some(p3.set()?.engine.clone()))].into_iter().flatten().collect();
-        Ok(Engines { p2, p3, room: Room::of(config), _ticker: Ticker::start(engines, config.tick, pulse) })
+        let tick = move || {
+            first.increment_epoch();
+            // Nothing runs on an engine that isn't made.
+            if let Some(Ok(set)) = second.as_ref().and_then(|p3| p3.made()) {
+                set.engine.increment_epoch();
+            }
+        };
+        Ok(Engines { p2, p3, room: Room::of(config), _ticker: Ticker::start(tick, config.tick, pulse) })
     }
 
     /// What the pools hold.
     pub(crate) fn load(&self) -> PoolLoad {
-        let sets = [Some(&self.p2), self.get(Flavor::P3)].into_iter().flatten();
+        let p3 = self.p3.as_ref().and_then(|p3| p3.made()?.as_ref().ok());
+        let sets = [Some(&self.p2), p3].into_iter().flatten();
         self.room.load(sets.filter_map(|set| set.engine.pooling_allocator_metrics()))
     }
 
-    /// Blocks until both are made. Says why one couldn't be.
-    pub(crate) fn complete(&self) -> Result<(), String> {
-        let failed = self.p3.as_ref().and_then(|p3| p3.wait().as_ref().err());
-        failed.map_or(Ok(()), |error| Err(format!("{error:#}")))
-    }
-
-    /// The engine of a flavor; none for 0.3 where that is off. Blocks if it isn't made yet.
+    /// The engine of a flavor; none for 0.3 where that is off or can't be made. Blocks until it is made.
     pub(crate) fn get(&self, flavor: Flavor) -> Option<&EngineSet> {
         match flavor {
             Flavor::P2 => Some(&self.p2),
-            Flavor::P3 => self.p3.as_ref()?.set(),
+            Flavor::P3 => self.p3.as_ref()?.get().as_ref().ok(),
         }
+    }
+
+    /// The engine of WASI 0.3 for whoever makes what wasn't asked for; none where that is off.
+    pub(crate) fn coming(&self) -> Option<Arc<Coming>> {
+        self.p3.clone()
     }
 
     /// The engine of WASI 0.2, and the other where there is one, to be waited for by who needs it.
     pub(crate) fn handles(&self) -> (Engine, Option<Arc<Coming>>) {
         (self.p2.engine.clone(), self.p3.clone())
     }
+}
+
+fn coming(config: HostConfig) -> Coming {
+    Later::new(move || {
+        EngineSet::new(&config, Flavor::P3).map_err(|error| {
+            let error = format!("{error:#}");
+            tracing::error!(%error, "the engine for WASI 0.3 can't be made, so what uses 0.3 doesn't run here");
+            error
+        })
+    })
 }
 
 impl EngineSet {
@@ -156,7 +148,9 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
     c.max_wasm_stack(config.stack_bytes);
     // Host functions run on the guest's stack too; what Wasm may not use is theirs.
     c.async_stack_size(config.stack_bytes + (1536 << 10));
-    c.async_stack_zeroing(true);
+    let keep = Keep::of(config);
+    // No guest can read what another left on a stack: what isn't written isn't read. Zeroing also gives back what was touched.
+    c.async_stack_zeroing(keep.stack != StackKeep::Whole);
     c.wasm_backtrace_details(WasmBacktraceDetails::Enable);
     c.concurrency_support(flavor == Flavor::P3);
     #[cfg(feature = "wasi-p3")]
@@ -164,7 +158,7 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
         c.wasm_component_model_async(true);
         c.wasm_component_model_more_async_builtins(true);
     }
-    c.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool(config)));
+    c.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool(config, keep)));
     c
 }
 

@@ -14,6 +14,7 @@ use berth_model::workload::Workload;
 use berth_oci::Source;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::sync::watch;
@@ -28,6 +29,7 @@ use crate::engine::Engines;
 use crate::guest_store::Spent;
 use crate::ingress::Ingress;
 use crate::inspect::{self, Inspected};
+use crate::later::{Afterwards, Come, Later};
 use crate::limiter::MemoryBudget;
 use crate::logs::LogBook;
 use crate::metrics::{HostCollector, HostMetrics, WorkloadFigures};
@@ -46,6 +48,9 @@ use crate::volumes::Volumes;
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 /// Time at the end for code that is being written to disk.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// When what no workload has asked for is made: once the first of them answer, if compiling them takes no longer than most do.
+const LATER: Duration = Duration::from_millis(100);
 
 /// Why a host can't start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,8 @@ pub struct Host {
     server: Mutex<Option<Arc<Running>>>,
     /// Goes with the host, after all that it ran was told to end.
     _reclaimer: Reclaimer<Spent>,
+    /// Makes what the start left for later.
+    _afterwards: Afterwards,
 }
 
 impl Host {
@@ -100,12 +107,7 @@ impl Host {
     pub fn start(config: HostConfig, source: Arc<dyn Source>, events: Arc<dyn EventSink>) -> Result<Arc<Host>, StartError> {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let config = Arc::new(within_files(config, files));
-        // Beside the engine: the system has some hundred authorities to be read.
-        let tls = std::thread::Builder::new().name("berth-tls".into()).spawn({
-            let config = config.clone();
-            move || client_tls(&config)
-        });
-        let tls = tls.map_err(|error| StartError::Engine(format!("no thread could be made: {error}")))?;
+        let tls = Arc::new(client_tls(&config)?);
         let volumes = Volumes::start(config.volumes.clone()).map_err(|error| {
             let path = config.volumes.folder.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             StartError::Volumes { path, message: error.to_string() }
@@ -126,7 +128,7 @@ impl Host {
             metrics: metrics.clone(),
             events,
             network: config.network.clone(),
-            tls: tls.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            tls: tls.clone(),
             pulse,
             paces: Paces::default(),
             reclaim,
@@ -147,7 +149,9 @@ impl Host {
         let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
         let server = Server::bind(server_config(&config))?;
         let http_addr = server.local_addr();
-        preparer.engines.complete().map_err(StartError::Engine)?;
+        let works = preparer.engines.coming().map(|p3| p3 as Arc<dyn Come>).into_iter().chain([tls as Arc<dyn Come>]);
+        let afterwards = Afterwards::start(LATER, works.collect());
+        let afterwards = afterwards.map_err(|error| StartError::Engine(format!("no thread could be made: {error}")))?;
         let threads = Threads::new(server.runtimes().to_vec());
         let supervisor = Supervisor::new(preparer, routes.clone(), tokio::runtime::Handle::current(), threads);
         let running = server.serve(Arc::new(Ingress { routes, metrics: metrics.clone() }));
@@ -161,6 +165,7 @@ impl Host {
             http_addr,
             server: Mutex::new(Some(Arc::new(running))),
             _reclaimer: reclaimer,
+            _afterwards: afterwards,
         }))
     }
 
@@ -302,20 +307,24 @@ fn server_config(config: &HostConfig) -> ServerConfig {
     server
 }
 
-/// Trusts the system's certificates and those of the configuration.
-fn client_tls(config: &HostConfig) -> Result<Arc<rustls::ClientConfig>, StartError> {
-    let mut roots = berth_oci::system_authorities().clone();
+/// Trust in the system's authorities and in those of the configuration. The former, some hundred, are read later.
+fn client_tls(config: &HostConfig) -> Result<Later<Arc<rustls::ClientConfig>>, StartError> {
+    let mut extra = RootCertStore::empty();
     if let Some(path) = &config.extra_ca {
         let fail = |message: String| StartError::Certificates { path: path.display().to_string(), message };
         let certificates = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;
         for certificate in certificates {
-            roots.add(certificate.map_err(|e| fail(e.to_string()))?).map_err(|e| fail(e.to_string()))?;
+            extra.add(certificate.map_err(|e| fail(e.to_string()))?).map_err(|e| fail(e.to_string()))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|e| StartError::Engine(e.to_string()))?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Ok(Later::new(move || {
+        let mut roots = berth_oci::system_authorities().clone();
+        roots.roots.append(&mut extra.roots);
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }))
 }
 
 #[cfg(test)]

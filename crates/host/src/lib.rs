@@ -24,6 +24,7 @@ mod ingress;
 pub mod inspect;
 pub mod intake;
 mod invoke;
+mod later;
 mod limiter;
 pub mod logs;
 mod loopback;

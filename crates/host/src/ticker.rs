@@ -10,7 +10,6 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use thread_priority::{RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
-use wasmtime::Engine;
 
 /// Ticks without any guest after which the thread sleeps: a tenth of a second with the default tick, so that what comes now and then
 /// doesn't pay for waking it each time.
@@ -106,12 +105,11 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// `engines` is asked on the thread itself, where it may block: nothing runs on an engine that isn't made.
-    pub(crate) fn start(engines: impl FnOnce() -> Vec<Engine> + Send + 'static, tick: Duration, pulse: Arc<Pulse>) -> Ticker {
+    /// Calls `tick_all`, which moves the epoch of each engine on, every `tick` while guests run.
+    pub(crate) fn start(tick_all: impl Fn() + Send + 'static, tick: Duration, pulse: Arc<Pulse>) -> Ticker {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, beat) = (stop.clone(), pulse.clone());
         let run = move || {
-            let engines = engines();
             if let Err(error) = be_prompt() {
                 tracing::debug!(
                     ?error,
@@ -122,7 +120,7 @@ impl Ticker {
                 let before = beat.counts();
                 for _ in 0..QUIET_TICKS {
                     std::thread::park_timeout(tick);
-                    engines.iter().for_each(Engine::increment_epoch);
+                    tick_all();
                     if stopped.load(Ordering::SeqCst) {
                         return;
                     }
@@ -158,6 +156,8 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
+    use wasmtime::Engine;
+
     fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         let start = Instant::now();
         while !holds() {
@@ -175,8 +175,8 @@ mod tests {
         let spin = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x08\x01\x04spin\0\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
         let module = wasmtime::Module::new(&engine, spin).unwrap();
         let pulse = Arc::new(Pulse::default());
-        let ticked = vec![engine.clone()];
-        let ticker = Ticker::start(move || ticked, Duration::from_micros(100), pulse.clone());
+        let ticked = engine.clone();
+        let ticker = Ticker::start(move || ticked.increment_epoch(), Duration::from_micros(100), pulse.clone());
         for _ in 0..3 {
             eventually("the thread sleeps", || pulse.asleep.load(Ordering::SeqCst));
             let _ticking = Ticking::new(&pulse);
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn no_guest_is_missed_by_a_thread_that_falls_asleep() {
         let pulse = Arc::new(Pulse::default());
-        let ticker = Ticker::start(Vec::new, Duration::from_nanos(1), pulse.clone());
+        let ticker = Ticker::start(|| {}, Duration::from_nanos(1), pulse.clone());
         for _ in 0..300 {
             eventually("the thread sleeps", || pulse.asleep.load(Ordering::SeqCst));
             let ticking = Ticking::new(&pulse);

@@ -34,7 +34,7 @@ impl Job {
         let (start, cache) = (Instant::now(), self.code.as_ref()?);
         // What is compiled for the first engine waits for no other.
         let found = self.look_for(cache, &self.p2).map(|found| (found, Flavor::P2)).or_else(|| {
-            let p3 = self.p3.as_ref().filter(|_| self.recipe.uses_p3())?.set()?;
+            let p3 = self.p3.as_ref().filter(|_| self.recipe.uses_p3())?.get().as_ref().ok()?;
             Some((self.look_for(cache, &p3.engine)?, Flavor::P3))
         });
         let Some(((component, Told { inspection, spans }), flavor)) = found else {
@@ -73,7 +73,7 @@ impl Job {
     fn translate(&self, made: &Made, start: Instant) -> Result<Compiled, CompileError> {
         let inspection = intake::outline(&made.bytes)?;
         let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
-        let Some(engine) = self.engine(flavor) else {
+        let Some(engine) = self.engine(flavor)? else {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
             return Err(CompileError::P3Off(import.unwrap_or_default()));
         };
@@ -84,11 +84,14 @@ impl Job {
         Ok(Compiled { component, inspection, flavor, spans, took, from_disk: false, asked: self.asked.clone() })
     }
 
-    /// None for 0.3 where that is off.
-    fn engine(&self, flavor: Flavor) -> Option<&Engine> {
-        match flavor {
-            Flavor::P2 => Some(&self.p2),
-            Flavor::P3 => Some(&self.p3.as_ref()?.set()?.engine),
+    /// None for 0.3 where that is off. Blocks until it is made; an error where that failed.
+    fn engine(&self, flavor: Flavor) -> Result<Option<&Engine>, CompileError> {
+        let Some(p3) = self.p3.as_ref().filter(|_| flavor == Flavor::P3) else {
+            return Ok((flavor == Flavor::P2).then_some(&self.p2));
+        };
+        match p3.get() {
+            Ok(set) => Ok(Some(&set.engine)),
+            Err(error) => Err(CompileError::Failed(format!("the engine for WASI 0.3 can't be made: {error}"))),
         }
     }
 
@@ -107,7 +110,7 @@ impl Job {
 
     /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
     pub(super) fn keep(&self, compiled: &Compiled) {
-        let (Some(cache), Some(engine)) = (&self.code, self.engine(compiled.flavor)) else { return };
+        let (Some(cache), engine) = (&self.code, compiled.component.engine()) else { return };
         let stored = match compiled.component.serialize() {
             Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection, &compiled.spans).unwrap_or_else(|error| {
                 warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");

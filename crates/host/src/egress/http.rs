@@ -231,8 +231,19 @@ async fn go(component: &Component, way: Way) -> std::io::Result<Box<dyn Io>> {
 
 async fn handshake(component: &Component, to: &Origin, stream: Box<dyn Io>) -> Result<Box<dyn Io>, Error> {
     let name = ServerName::try_from(to.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let connector = tokio_rustls::TlsConnector::from(component.host.tls.clone());
+    let connector = tokio_rustls::TlsConnector::from(client_tls(component).await);
     Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
+}
+
+/// How servers are trusted. Reading the system's authorities takes milliseconds, which this thread isn't held up for.
+async fn client_tls(component: &Component) -> Arc<rustls::ClientConfig> {
+    let tls = &component.host.tls;
+    if let Some(made) = tls.made() {
+        return made.clone();
+    }
+    let coming = tls.clone();
+    let made = tokio::task::spawn_blocking(move || coming.get().clone()).await;
+    made.unwrap_or_else(|_panicked| tls.get().clone())
 }
 
 /// The body of a response, with the connection it comes from.

@@ -10,8 +10,12 @@ use crate::limiter::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// The same for each table.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
-/// The same for stacks; without it, zeroing them costs more than the request.
+/// The same for stacks that are zeroed; without it, zeroing them costs more than the request.
 const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// Most that host functions use of a stack that guests called them on: they don't call each other in circles. (Measured: a tenth of it.)
+pub(super) const HOST_FRAMES_BYTES: usize = 128 << 10;
+/// The part of what may be kept that is left to memories and tables where stacks are kept as they are: one in this many.
+const STACKS_LEAVE: u64 = 3;
 /// Tables that a component instance has on average, for which the pool has room.
 const TABLES_PER_SLOT: u32 = 2;
 /// Slots that keep the pages of the component they last served, per engine, before slots are taken from others.
@@ -34,14 +38,13 @@ const POOL_TABLE_ELEMENTS: u32 = 20_000;
 const MAX_MEMORIES_PER_MODULE: u32 = 8;
 
 /// The pool of each engine.
-pub(super) fn pool(config: &HostConfig) -> PoolingAllocationConfig {
+pub(super) fn pool(config: &HostConfig, keep: Keep) -> PoolingAllocationConfig {
     let Room { instances, cores, memories, tables } = Room::of(config);
-    let keep = Keep::of(config);
     let mut p = PoolingAllocationConfig::new();
     p.pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(keep.memory)
         .table_keep_resident(keep.table)
-        .async_stack_keep_resident(keep.stack)
+        .async_stack_keep_resident(if let StackKeep::Top(bytes) = keep.stack { bytes } else { 0 })
         .max_unused_warm_slots(WARM_SLOTS.min(instances))
         .decommit_batch_size(DECOMMIT_BATCH)
         .total_component_instances(instances)
@@ -120,7 +123,7 @@ impl Room {
 pub(crate) struct PoolLoad {
     /// Instances in the fuller engine; more where its memories, tables, stacks or core instances are scarcer.
     pub(crate) instances: u64,
-    /// Memory that unused slots keep, bytes.
+    /// Memory that unused slots keep, bytes; stacks that are kept as they are not counted.
     pub(crate) kept_bytes: u64,
 }
 
@@ -128,25 +131,38 @@ pub(crate) struct PoolLoad {
 ///
 /// After a peak every slot that was used keeps its share, and nothing gives it back; so the shares are sized for all slots: slots of
 /// one engine x engines x (memory + tables + stack) is at most `keep_resident_bytes`, by default a quarter of the memory budget. With the
-/// defaults, some 2,000 slots in each of two engines, a budget of 36 GiB keeps the full 2 MiB of memory and 192 KiB of tables and stack;
-/// 12 GiB keep 590 KiB and 192 KiB; 1 GiB keeps 32 KiB and 32 KiB.
-struct Keep {
+/// defaults, some 2,300 slots in each of two engines, a budget of 18 GiB keeps 288 KiB of memory and 88 KiB of tables, and stacks as they
+/// are; 12 GiB keep 484 KiB and 192 KiB of tables and stack; 1 GiB keeps 36 KiB and 20 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keep {
     memory: usize,
     table: usize,
-    stack: usize,
+    pub(super) stack: StackKeep,
+}
+
+/// What becomes of a stack that isn't used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StackKeep {
+    /// It stays as it is, for which the bound has room however deep guests went: a tenth of a small request's time.
+    Whole,
+    /// So many bytes of it are zeroed and stay, the rest is given back.
+    Top(usize),
 }
 
 impl Keep {
-    fn of(config: &HostConfig) -> Keep {
+    pub(super) fn of(config: &HostConfig) -> Keep {
         let engines = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
         let Room { instances, memories, tables, .. } = Room::of(config);
         let slots = u64::from(instances.max(memories).max(tables / TABLES_PER_SLOT)) * engines;
-        let share = usize::try_from(config.keep_resident_bytes() / slots).unwrap_or(usize::MAX);
+        let bytes = config.keep_resident_bytes();
+        let stacks = u64::from(instances) * engines * (config.stack_bytes + HOST_FRAMES_BYTES) as u64;
+        let fit = stacks <= bytes - bytes / STACKS_LEAVE;
+        let share = usize::try_from((bytes - if fit { stacks } else { 0 }) / slots).unwrap_or(usize::MAX);
         let pages = |bytes: usize| bytes & !4095;
-        let stack = pages(STACK_KEEP_RESIDENT_BYTES.min(share / 4));
+        let top = if fit { 0 } else { pages(STACK_KEEP_RESIDENT_BYTES.min(share / 4)) };
         let table = pages(TABLE_KEEP_RESIDENT_BYTES.min(share / 8));
-        let memory = pages(KEEP_RESIDENT_BYTES.min(share - stack - table * TABLES_PER_SLOT as usize));
-        Keep { memory, table, stack }
+        let memory = pages(KEEP_RESIDENT_BYTES.min(share - top - table * TABLES_PER_SLOT as usize));
+        Keep { memory, table, stack: if fit { StackKeep::Whole } else { StackKeep::Top(top) } }
     }
 }
 
@@ -209,7 +225,11 @@ mod tests {
             for kept in [None, Some(0), Some(64 << 20), Some(budget)] {
                 let config = HostConfig { memory_budget_bytes: budget, slots, keep_resident_bytes: kept, ..HostConfig::default() };
                 let keep = Keep::of(&config);
-                let each = (keep.memory + 2 * keep.table + keep.stack) as u64;
+                let stack = match keep.stack {
+                    StackKeep::Whole => config.stack_bytes + HOST_FRAMES_BYTES,
+                    StackKeep::Top(bytes) => bytes,
+                };
+                let each = (keep.memory + 2 * keep.table + stack) as u64;
                 let engines = if config.wasi_p3 { 2 } else { 1 };
                 assert!(each * u64::from(config.instances()) * engines <= kept.unwrap_or(budget / 4), "{budget} {slots} {kept:?}");
                 assert!(keep.memory <= 2 << 20, "{budget} {slots} {kept:?}: {}", keep.memory);

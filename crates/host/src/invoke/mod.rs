@@ -136,7 +136,9 @@ where
 {
     let (head, answer) = Head::new();
     let fate = Fate::default();
-    let task = tokio::spawn(turn::shared(entry.component.clone(), run(head, fate.clone())));
+    // In a box, for a task's future is moved several times.
+    let guest = Box::pin(run(head, fate.clone()));
+    let task = tokio::spawn(turn::shared(entry.component.clone(), guest));
     let guard = AbortOnDrop::new(task.abort_handle());
     let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();
     let body = GuestBody::gather(body, fate, Hold::task(guard)).await;

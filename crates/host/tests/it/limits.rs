@@ -124,6 +124,32 @@ async fn l31_a_stack_that_overflows_ends_the_request() {
 }
 
 #[tokio::test]
+async fn l31_a_stack_that_was_used_up_leaves_no_more_than_is_counted_for_it() {
+    let bench = Bench::with(|config| config.keep_resident_bytes = Some(1 << 40));
+    let (stack, host_frames, pool) = (512 << 10, 128 << 10, 2 << 20);
+    for guest in ["p2", "p3"] {
+        bench.run(workload(guest, guest, &[guest])).await;
+        let used_up = || stacks(pool).into_iter().filter(|resident| *resident > stack / 2).collect::<Vec<_>>();
+        let before = used_up().len();
+        for _ in 0..3 {
+            assert_eq!(bench.get_from(guest, "/recurse").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        let after = used_up();
+        assert!(after.len() > before && after.iter().all(|resident| *resident <= stack + host_frames), "{guest}: {after:?}");
+    }
+}
+
+/// Resident bytes of each of this process's mappings of `size` bytes: the pools' stacks lie between guard pages.
+fn stacks(size: u64) -> Vec<u64> {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let sizes = |name: &str| {
+        let kib = |line: &str| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok();
+        maps.lines().filter_map(|line| kib(line).map(|kib| kib << 10)).collect::<Vec<_>>()
+    };
+    sizes("Size:").into_iter().zip(sizes("Rss:")).filter(|(of, _)| *of == size).map(|(_, resident)| resident).collect()
+}
+
+#[tokio::test]
 async fn l32_past_the_slots_requests_queue_and_past_the_queue_they_get_503() {
     let bench = Bench::start();
     let limits =
