@@ -122,10 +122,6 @@ pub(crate) enum PrepareError {
     Unreadable { component: String, source: ReadError },
     #[error(transparent)]
     Linking(Box<LinkError>),
-    #[error(
-        "component {component} is composed into {root} and imports {import}: sockets of WASI 0.3 are only for a component that answers HTTP itself; use those of WASI 0.2, as Rust's standard library does, or call it over HTTP"
-    )]
-    MemberSockets { component: String, root: String, import: String },
     #[error("component {component} can't be composed with those that it is linked to: {source}")]
     Compose { component: String, source: ComposeError },
     #[error(
@@ -194,7 +190,6 @@ impl PrepareError {
             PrepareError::NoRunExport(_) => "NoRunExport",
             PrepareError::ServiceLimit(_) => "ServiceLimit",
             PrepareError::Volume { source, .. } => source.reason(),
-            PrepareError::MemberSockets { .. } => "Unsupported",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One component made of a unit's members.
 //!
-//! Each member but the root is first rewritten so that it imports what carries authority under names of its own ([`crate::renamed`]), and
-//! so that its bytes can be told from any other's. The graph then has one instance of each, fed by those it is linked to; what is left
+//! Each member but the root is first rewritten so that it imports what carries authority under names of its own ([`crate::renamed`],
+//! [`crate::renamed_function`]), and so that its bytes can be told from any other's. The graph then has one instance of each, fed by those it is linked to; what is left
 //! open becomes an import of the whole, of which shared ones of several members merge, also at different compatible versions. The root's
 //! exports are the whole's.
 
@@ -105,7 +105,7 @@ pub fn compose(plan: &LinkPlan, unit: &Unit, bytes: &[&[u8]]) -> Result<Composed
     for (member, part) in unit.members.iter().copied().enumerate() {
         let fused = |import: &str| plan.link(part, import).is_some_and(|link| link.way == Way::Fused);
         let rewritten = rewrite::member(of(part)?, member, &fused);
-        members.push(rewritten.map_err(|error| ComposeError::Member { part, message: error.message().to_owned() })?);
+        members.push(rewritten.map_err(|fault| ComposeError::Member { part, message: fault.to_string() })?);
     }
     let bytes = encode(plan, unit, &members)?;
     validate(&bytes)?;

@@ -163,7 +163,7 @@ mod tests {
             r#"{"importer":0,"import":"a:b/d@1.0","exporter":2,"export":"a:b/d@1.0.1","way":"Bridged"},"#,
             r#"{"importer":0,"import":"a:b/e@1.0","exporter":3,"export":"a:b/e@1.0.1","way":"Copied"}],"entry":0}"#
         );
-        assert_eq!((berth_link::FORMAT, FORMAT), (1, 2));
+        assert_eq!((berth_link::FORMAT, FORMAT), (2, 2));
         assert_eq!(serde_json::to_string(&plan).unwrap(), kept);
     }
 

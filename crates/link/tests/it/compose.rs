@@ -75,6 +75,39 @@ fn l38_every_member_but_the_root_imports_authority_under_names_of_its_own() {
     check_spans(&planned, &composed, &["ROOTMARK", "LIBMARK", "DEEPMARK"]);
 }
 
+/// Sockets of WASI 0.3, whose types and makers are one interface: what is handed over has to be of one type.
+#[test]
+fn l38_members_share_the_types_of_sockets_and_each_makes_its_own() {
+    let sockets = r#"
+        (import "wasi:sockets/types@0.3.0" (instance $s
+          (export "tcp-socket" (type $t (sub resource)))
+          (export "[static]tcp-socket.create" (func (result (own $t))))
+          (export "[method]tcp-socket.port" (func (param "self" (borrow $t)) (result u16)))))
+        (alias export $s "tcp-socket" (type $socket))
+        (alias export $s "[static]tcp-socket.create" (func $create)) (core func (canon lower (func $create)))"#;
+    let api = r#"(export "tcp-socket" (type $t (eq $socket))) (export "take" (func (param "socket" (own $t))))"#;
+    let lib =
+        |from: &str, to: &str| format!("(component {sockets} (import \"{from}\" (instance $i {api})) (export \"{to}\" (instance $i)))");
+    let planned = planned(vec![
+        guest("front", &format!("(component {sockets} (import \"x:lib/api\" (instance {api})) (import \"x:more/api\" (instance {api})))")),
+        guest("lib", &lib("x:impl/api", "x:lib/api")),
+        guest("more", &lib("x:impl/api", "x:more/api")),
+    ]);
+    let composed = planned.compose("front");
+    assert_eq!(imports(&composed), ["m1-x:impl/api", "m2-x:impl/api", "wasi:sockets/types@0.3.0"]);
+    for maker in ["[static]tcp-socket.create", "[static]tcp-socket.m1-create", "[static]tcp-socket.m2-create"] {
+        assert!(contains(&composed.bytes, maker), "{maker}");
+    }
+
+    let sly = sockets.replace("tcp-socket.create", "tcp-socket.m1-create");
+    let planned = self::planned(vec![
+        guest("front", &format!("(component {sly} (import \"x:lib/api\" (instance {api})))")),
+        guest("lib", &lib("x:impl/api", "x:lib/api")),
+    ]);
+    let error = berth_link::compose(&planned.plan, &planned.plan.units[0], &planned.bytes()).unwrap_err();
+    assert!(matches!(error, berth_link::ComposeError::Member { part: 0, .. }), "{error}");
+}
+
 #[test]
 fn a_diamonds_foot_is_there_once() {
     let planned = planned(vec![
