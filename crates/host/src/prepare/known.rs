@@ -11,8 +11,9 @@ use berth_model::digest::Digest;
 use berth_model::workload::Workload;
 use tracing::warn;
 
+use super::Preparer;
+use super::provided::PROVIDED;
 use super::units::Fetched;
-use super::{PROVIDED, Preparer};
 
 /// What planning here makes of equal input, beyond [`berth_link::FORMAT`]: what is provided, what is refused, and how a plan is written down.
 /// To be changed with that. A test pins the last.
