@@ -185,7 +185,7 @@ impl Preparer {
         let missing = if unit.members.len() == 1 && !carried { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
         let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides).await;
-        let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
+        let (compiled, known) = compiled.map_err(|error| PrepareError::of_unit(error, unit, &|part| &fetched[part].spec))?;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };

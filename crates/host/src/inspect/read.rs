@@ -88,7 +88,7 @@ pub(super) fn plan(workload: &Workload, seen: &[Seen]) -> Planned {
     let bytes: Vec<&[u8]> = seen.iter().map(|part| part.artifact.as_ref().map_or(&[][..], |artifact| &artifact.bytes)).collect();
     for unit in plan.units.iter().filter(|unit| unit.members.len() > 1) {
         if let Err(source) = berth_link::compose(&plan, unit, &bytes) {
-            errors.push(PrepareError::Compose { component: seen[unit.root].spec.name.clone(), source });
+            errors.push(PrepareError::of_unit(source.into(), unit, &|part| &seen[part].spec));
         }
     }
     Planned { plan: Some(plan), errors }

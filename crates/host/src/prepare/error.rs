@@ -1,6 +1,6 @@
 //! Why a workload can't be prepared: in words that name the component and the way out, and in one word for conditions and events.
 
-use berth_link::{ComposeError, LinkError, ReadError};
+use berth_link::{ComposeError, LinkError, ReadError, Unit};
 use berth_model::workload;
 use berth_oci::FetchError;
 
@@ -74,6 +74,15 @@ impl PrepareError {
         }
     }
 
+    /// What went wrong with `unit`: told of the component that it is about, or of the root. `spec` has the components of the plan.
+    pub(crate) fn of_unit<'a>(error: CompileError, unit: &Unit, spec: &dyn Fn(usize) -> &'a workload::Component) -> PrepareError {
+        let part = match &error {
+            CompileError::Compose(source) => source.part(),
+            _ => None,
+        };
+        PrepareError::of_compile(error, spec(part.unwrap_or(unit.root)))
+    }
+
     /// Why, in one CamelCase word.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -104,4 +113,32 @@ fn exported(found: &[(String, Vec<String>)]) -> String {
         })
         .collect();
     list.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::image::ImageRef;
+    use berth_model::resource::PullPolicy;
+    use berth_model::workload::{Component, Resources, Reuse};
+
+    #[test]
+    fn what_keeps_components_from_being_composed_is_told_of_the_one_that_it_is_about() {
+        let named = |name: &str| Component {
+            name: name.to_owned(),
+            image: ImageRef::parse("file:///a.wasm").unwrap(),
+            pull_policy: PullPolicy::IfNotPresent,
+            pull_credentials: None,
+            reuse: Reuse::default(),
+            resources: Resources::default(),
+            links: Vec::new(),
+        };
+        let all = ["lib", "front"].map(named);
+        let told = |error: ComposeError| {
+            PrepareError::of_unit(error.into(), &Unit { root: 1, members: vec![1, 0] }, &|part| &all[part]).to_string()
+        };
+        let undivided = ComposeError::Undivided { part: 0, message: "it passes a:b/c on".to_owned() };
+        assert!(told(undivided).starts_with("component lib can't be composed"));
+        assert!(told(ComposeError::TooLarge { bytes: 1 }).starts_with("component front can't be composed"), "the root stands for all");
+    }
 }

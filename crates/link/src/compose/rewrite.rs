@@ -19,6 +19,8 @@ const MARK: &str = "berth:member";
 /// A member as it is composed.
 pub(super) struct Rewritten {
     pub(super) bytes: Vec<u8>,
+    /// An interface of which it imports functions under names of its own.
+    pub(super) divided: Option<String>,
 }
 
 /// Why a member can't be written anew.
@@ -36,6 +38,9 @@ pub(super) enum Fault {
     /// Components are within each other too deep.
     #[error("the components in it that are given {interface} lie more than {most} deep")]
     Nested { interface: String, most: usize },
+    /// Something in it asks for a function of a divided interface under the name that it had.
+    #[error("it passes {interface} on in a form that isn't followed ({message})")]
+    Overlooked { interface: String, message: String },
 }
 
 impl From<BinaryReaderError> for Fault {
@@ -59,7 +64,8 @@ pub(super) fn member(bytes: &[u8], member: usize, fused: &dyn Fn(&str) -> bool) 
     text(&mut mark, MARK);
     mark.extend_from_slice(&u32::try_from(member).unwrap_or(u32::MAX).to_le_bytes());
     write(&mut out, CUSTOM, &mark);
-    Ok(Rewritten { bytes: out })
+    let divided = divided.interface().filter(|_| member > 0).map(str::to_owned);
+    Ok(Rewritten { bytes: out, divided })
 }
 
 /// A section of imports under their names for `member`.

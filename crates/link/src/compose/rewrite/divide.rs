@@ -141,6 +141,11 @@ impl Divided {
         Ok(())
     }
 
+    /// One of the interfaces, if there is any.
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.types.values().next().map(String::as_str)
+    }
+
     /// The section at `place` with other names; none where it has nothing of a divided interface.
     pub(super) fn section(&self, place: usize, section: &Section<'_>) -> Result<Option<Vec<u8>>, Fault> {
         if self.types.is_empty() {
