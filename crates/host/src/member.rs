@@ -166,9 +166,11 @@ pub(crate) fn link_calls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 /// Most members of a unit.
+#[cfg(feature = "wasi-p3")]
 pub(crate) const MAX_MEMBERS: usize = berth_link::MAX_MEMBERS;
 
 /// Views of a guest as some functions of the engine want them: plain functions, one for each seat.
+#[cfg(feature = "wasi-p3")]
 macro_rules! per_seat {
     ($view:ident) => {
         [
@@ -207,4 +209,5 @@ macro_rules! per_seat {
         ]
     };
 }
+#[cfg(feature = "wasi-p3")]
 pub(crate) use per_seat;
