@@ -37,6 +37,7 @@ pub(crate) type Coming = Later<Result<EngineSet, String>>;
 #[derive(Clone)]
 pub(crate) struct EngineSet {
     pub(crate) engine: Engine,
+    #[cfg(feature = "wasi-p3")]
     flavor: Flavor,
     /// For components by themselves.
     linker: Arc<Linker<Guest>>,
@@ -115,10 +116,16 @@ impl EngineSet {
         if flavor == Flavor::P3 {
             link_p3(&mut linker)?;
         }
-        Ok(EngineSet { engine, flavor, linker: Arc::new(linker), larger: Arc::default() })
+        Ok(EngineSet {
+            engine,
+            #[cfg(feature = "wasi-p3")]
+            flavor,
+            linker: Arc::new(linker),
+            larger: Arc::default(),
+        })
     }
 
-    /// The linker for a unit of so many members, at most [`member::MAX_MEMBERS`].
+    /// The linker for a unit of so many members, at most [`berth_link::MAX_MEMBERS`].
     pub(crate) fn linker(&self, members: usize) -> wasmtime::Result<Arc<Linker<Guest>>> {
         if members <= 1 {
             return Ok(self.linker.clone());

@@ -249,7 +249,7 @@ impl Host {
     }
 
     /// Ends the host well: accepts no more, finishes requests within `grace`, cuts the rest, and stops all workloads (L34). Services have
-    /// what is left of the grace period, a second at least.
+    /// their own grace period, which begins for each when its workload's requests are done.
     pub async fn drain(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
         let server = self.server.lock().expect("no panic while held").take();

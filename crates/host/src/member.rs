@@ -2,8 +2,9 @@
 //!
 //! A store runs one unit, whose root is seat 0. What carries authority, such as the environment, standard output, folders or the ways
 //! out, every other member imports under a name that begins with its seat (`berth-link` renames it), and the functions behind that name
-//! are linked here with the seat: they find the member's own environment, grants, log identity and request. All other imports lead to
-//! resources and pure functions, which the members of a unit share.
+//! are linked here with the seat: they find the member's own environment, grants, log identity and request. Of an interface that has both
+//! types and what makes them, as `wasi:sockets/types` of 0.3, only the functions that make something are named by seat. All other imports
+//! lead to resources and pure functions, which the members of a unit share.
 
 mod cli;
 mod http;
@@ -60,6 +61,12 @@ impl Seat {
     /// The name under which the member imports an interface that carries authority.
     pub(crate) fn import(self, interface: &str) -> String {
         berth_link::renamed(self.0, interface)
+    }
+
+    /// The name under which the member has a function of an interface whose types all members share, as it is called in the interface.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn function(self, name: &str) -> String {
+        berth_link::renamed_function(self.0, name).expect("what the host provides can be told from another member's")
     }
 }
 
@@ -159,9 +166,11 @@ pub(crate) fn link_calls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 /// Most members of a unit.
+#[cfg(feature = "wasi-p3")]
 pub(crate) const MAX_MEMBERS: usize = berth_link::MAX_MEMBERS;
 
 /// Views of a guest as some functions of the engine want them: plain functions, one for each seat.
+#[cfg(feature = "wasi-p3")]
 macro_rules! per_seat {
     ($view:ident) => {
         [
@@ -200,4 +209,5 @@ macro_rules! per_seat {
         ]
     };
 }
+#[cfg(feature = "wasi-p3")]
 pub(crate) use per_seat;

@@ -1,34 +1,35 @@
 //! Prepare once (D2): everything a workload needs is fetched, inspected, compiled, linked and pre-instantiated before its
 //! first request, and what is wrong is found here, named, with the way out.
 
+mod error;
 mod known;
 mod mounts;
+mod provided;
 pub(crate) mod service;
 pub(crate) mod units;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_link::{ComposeError, LinkError, LinkPlan, ReadError, Role, Way};
-use berth_model::interface::InterfaceName;
+use berth_link::{LinkPlan, Role, Way};
 use berth_model::limits::Effective;
 use berth_model::workload::{self, Workload};
-use berth_oci::{FetchError, Source};
+use berth_oci::Source;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::InstancePre;
 
 use crate::admission::{Admission, HostSlots};
 use crate::bridge::Siblings;
 use crate::bridge::calls::Calls;
-use crate::compile::{CompileError, Compiled, Compiler, Provides};
+use crate::compile::{Compiled, Compiler, Provides};
 use crate::component::{Component, Shared, Unit, Voice};
 use crate::config::HostConfig;
 use crate::copied::door::Door;
 use crate::copied::link::{Calls as ServiceCalls, Copied};
 use crate::egress;
-use crate::engine::{self, Engines};
+use crate::engine::Engines;
 use crate::guest::Guest;
-use crate::intake::{HttpExport, Inspection, NotAComponent};
+use crate::intake::{HttpExport, Inspection};
 use crate::invoke::{Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
 use crate::loopback::Loopback;
@@ -38,13 +39,12 @@ use crate::reuse::{Bounds, Reuse, WarmPool};
 use crate::service::Program;
 use crate::service::room::Rooms;
 use crate::status::ComponentStatus;
-use crate::volumes::{VolumeError, Volumes};
+use crate::volumes::Volumes;
 
+pub(crate) use self::error::PrepareError;
 pub(crate) use self::known::Known;
+pub(crate) use self::provided::{missing, provided, provides};
 use self::units::Fetched;
-
-/// Packages of WASI that the host provides.
-const PROVIDED: [&str; 8] = ["cli", "clocks", "config", "filesystem", "http", "io", "random", "sockets"];
 
 /// What preparing needs of its host.
 pub(crate) struct Preparer {
@@ -90,113 +90,6 @@ pub(crate) struct HttpWorkload {
     pub(crate) admission: Admission,
     pub(crate) siblings: Arc<Siblings>,
     pub(crate) metrics: Arc<WorkloadMetrics>,
-}
-
-/// Why a workload can't be prepared.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PrepareError {
-    #[error("component {component}: {source}")]
-    Fetch { component: String, source: FetchError },
-    #[error("component {component} ({image}): {source}")]
-    Intake { component: String, image: String, source: NotAComponent },
-    #[error(
-        "component {component} needs WASI 0.3 ({import}), which this host does not run: start it without --no-wasi-p3, or build the component for WASI 0.2"
-    )]
-    P3Off { component: String, import: String },
-    #[error("component {component} isn't compiled yet: {message}")]
-    CompileQueueFull { component: String, message: String },
-    #[error("component {component}: compiling failed: {message}")]
-    Compile { component: String, message: String },
-    #[error(
-        "component {component} imports {}, and this host provides {}: add a component that exports it to the workload, or build this one without",
-        imports.join(", "), provided_packages()
-    )]
-    MissingImport { component: String, imports: Vec<String> },
-    #[error(
-        "component {component} has a table of {elements} elements, and this host's largest is {largest}: start it with --table-elements {elements}, or more"
-    )]
-    TableTooLarge { component: String, elements: u64, largest: u32 },
-    #[error("component {component} can't be linked: {message}")]
-    Link { component: String, message: String },
-    #[error("component {component}: {source}")]
-    Unreadable { component: String, source: ReadError },
-    #[error(transparent)]
-    Linking(Box<LinkError>),
-    #[error(
-        "component {component} is composed into {root} and imports {import}: sockets of WASI 0.3 are only for a component that answers HTTP itself; use those of WASI 0.2, as Rust's standard library does, or call it over HTTP"
-    )]
-    MemberSockets { component: String, root: String, import: String },
-    #[error("component {component} can't be composed with those that it is linked to: {source}")]
-    Compose { component: String, source: ComposeError },
-    #[error(
-        "no component exports HTTP: {} wasi:http/incoming-handler (0.2) or wasi:http/handler (0.3); {}", .expected, exported(.found)
-    )]
-    NoHttpExport { expected: &'static str, found: Vec<(String, Vec<String>)> },
-    #[error("several components export HTTP ({}): name the one that answers with config.component of the wasi:http host interface", .0.join(", "))]
-    SeveralEntries(Vec<String>),
-    #[error("the wasi:http host interface names component {0:?} in config.component, and the workload has no HTTP component of that name")]
-    NoSuchEntry(String),
-    #[error(
-        "the service exports no wasi:cli/run but {}: give a program, such as a Rust binary built for the target wasm32-wasip2, or list it under components",
-        if .0.is_empty() { "nothing".into() } else { .0.join(", ") }
-    )]
-    NoRunExport(Vec<String>),
-    #[error("this host runs {0} services already, which is as many as it may (services)")]
-    ServiceLimit(u32),
-    #[error("volume {volume}: {source}")]
-    Volume { volume: String, source: VolumeError },
-}
-
-/// What a component may import.
-fn provided_packages() -> String {
-    PROVIDED.map(|package| format!("wasi:{package}")).join(", ")
-}
-
-fn exported(found: &[(String, Vec<String>)]) -> String {
-    let list: Vec<String> = found
-        .iter()
-        .map(|(name, exports)| {
-            format!("component {name} exports {}", if exports.is_empty() { "nothing".into() } else { exports.join(", ") })
-        })
-        .collect();
-    list.join("; ")
-}
-
-impl PrepareError {
-    pub(crate) fn of_compile(error: CompileError, spec: &workload::Component) -> PrepareError {
-        let component = spec.name.clone();
-        match error {
-            CompileError::NotAComponent(source) => PrepareError::Intake { component, image: spec.image.to_string(), source },
-            CompileError::P3Off(import) => PrepareError::P3Off { component, import },
-            CompileError::MissingImport(imports) => PrepareError::MissingImport { component, imports },
-            CompileError::TableTooLarge { elements, largest } => PrepareError::TableTooLarge { component, elements, largest },
-            CompileError::QueueFull(_) => PrepareError::CompileQueueFull { component, message: error.to_string() },
-            CompileError::Compose(source) => PrepareError::Compose { component, source },
-            CompileError::Failed(message) => PrepareError::Compile { component, message },
-        }
-    }
-
-    /// Why, in one CamelCase word.
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
-            PrepareError::Fetch { .. } => "ImagePullFailed",
-            PrepareError::Intake { .. } => "InvalidComponent",
-            PrepareError::P3Off { .. } => "WasiP3Disabled",
-            PrepareError::CompileQueueFull { .. } => "CompileQueueFull",
-            PrepareError::Compile { .. } => "CompileFailed",
-            PrepareError::MissingImport { .. } => "MissingImport",
-            PrepareError::TableTooLarge { .. } => "TableLimit",
-            PrepareError::Link { .. } | PrepareError::Compose { .. } => "LinkFailed",
-            PrepareError::Unreadable { .. } => "InvalidComponent",
-            PrepareError::Linking(error) => error.reason(),
-            PrepareError::NoHttpExport { .. } => "NoHttpExport",
-            PrepareError::SeveralEntries(_) | PrepareError::NoSuchEntry(_) => "AmbiguousEntry",
-            PrepareError::NoRunExport(_) => "NoRunExport",
-            PrepareError::ServiceLimit(_) => "ServiceLimit",
-            PrepareError::Volume { source, .. } => source.reason(),
-            PrepareError::MemberSockets { .. } => "Unsupported",
-        }
-    }
 }
 
 /// A unit that is linked, before the workload's entry is chosen.
@@ -292,7 +185,7 @@ impl Preparer {
         let missing = if unit.members.len() == 1 && !carried { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
         let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides).await;
-        let (compiled, known) = compiled.map_err(|error| PrepareError::of_compile(error, spec))?;
+        let (compiled, known) = compiled.map_err(|error| PrepareError::of_unit(error, unit, &|part| &fetched[part].spec))?;
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };
@@ -427,23 +320,6 @@ fn statuses(fetched: &[Fetched], plan: &LinkPlan, linked: &[Linked]) -> Vec<Comp
         }
     };
     fetched.iter().enumerate().map(status).collect()
-}
-
-/// What this host provides.
-pub(crate) fn provides(config: &HostConfig) -> Provides {
-    Provides { missing, largest_table: engine::largest_table(config) }
-}
-
-/// Imports that nothing provides: known before anything is compiled.
-pub(crate) fn missing(inspection: &Inspection) -> Vec<String> {
-    inspection.imports.iter().filter(|import| !provided(import)).cloned().collect()
-}
-
-pub(crate) fn provided(import: &str) -> bool {
-    // A handler of HTTP is a sibling's.
-    let is_ours =
-        |name: InterfaceName| name.namespace == "wasi" && PROVIDED.contains(&name.package.as_str()) && !name.is("wasi", "http", "handler");
-    import.parse().is_ok_and(is_ours)
 }
 
 fn handler(export: HttpExport, pre: wasmtime::component::InstancePre<crate::guest::Guest>) -> wasmtime::Result<HandlerPre> {

@@ -48,7 +48,9 @@ pub(crate) struct Supervisor {
     tasks: TaskTracker,
     /// The host ends: nothing starts any more.
     stop: CancellationToken,
-    /// All grace periods are over.
+    /// The host ends, and requests have had their time.
+    late: CancellationToken,
+    /// Services have had theirs too.
     hurry: CancellationToken,
     runtime: tokio::runtime::Handle,
     /// Where services run.
@@ -71,6 +73,7 @@ impl Supervisor {
             changed: watch::channel(0).0,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            late: CancellationToken::new(),
             hurry: CancellationToken::new(),
             runtime,
             threads: Arc::new(threads),

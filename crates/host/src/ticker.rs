@@ -111,7 +111,7 @@ impl Ticker {
         let (stopped, beat) = (stop.clone(), pulse.clone());
         let run = move || {
             if let Err(error) = be_prompt() {
-                tracing::debug!(
+                tracing::info!(
                     ?error,
                     "no real time for the ticking thread, so slices are longer where all cores are busy: it wants RLIMIT_RTPRIO of 1 or CAP_SYS_NICE"
                 );

@@ -1,9 +1,9 @@
 //! One component made of a unit's members.
 //!
-//! Each member but the root is first rewritten so that it imports what carries authority under names of its own ([`crate::renamed`]), and
-//! so that its bytes can be told from any other's. The graph then has one instance of each, fed by those it is linked to; what is left
-//! open becomes an import of the whole, of which shared ones of several members merge, also at different compatible versions. The root's
-//! exports are the whole's.
+//! Each member but the root is first rewritten so that it imports what carries authority under names of its own ([`crate::renamed`],
+//! [`crate::renamed_function`]), and so that its bytes can be told from any other's. The graph then has one instance of each, fed by those
+//! it is linked to; what is left open becomes an import of the whole, of which shared ones of several members merge, also at different
+//! compatible versions. The root's exports are the whole's.
 
 mod identity;
 mod rewrite;
@@ -18,7 +18,7 @@ use wasmparser::{Parser, ValidPayload, Validator, WasmFeatures};
 
 use crate::plan::{Link, LinkPlan, Unit, Way};
 pub use identity::{FORMAT, identity};
-use rewrite::Rewritten;
+use rewrite::{Fault, Rewritten};
 
 /// Most bytes of a composed component, and of its members together.
 pub const MAX_COMPOSED_BYTES: usize = 512 << 20;
@@ -56,6 +56,14 @@ pub enum ComposeError {
         /// What is wrong.
         message: String,
     },
+    /// What a member makes of a divided interface can't be told from what another makes ([`crate::is_divided`]).
+    #[error("component {part} of the plan can't have sockets of its own: {message}. Use those of WASI 0.2, or call it over HTTP")]
+    Undivided {
+        /// The part.
+        part: usize,
+        /// Why.
+        message: String,
+    },
     /// The members together are too large.
     #[error("the components have {bytes} bytes together, and the limit for those that are linked is {MAX_COMPOSED_BYTES}")]
     TooLarge {
@@ -82,6 +90,17 @@ pub enum ComposeError {
     Invalid(String),
 }
 
+impl ComposeError {
+    /// The part of the plan that it is about; none where it is about all of them.
+    pub fn part(&self) -> Option<usize> {
+        match self {
+            ComposeError::NoBytes { part } | ComposeError::Member { part, .. } | ComposeError::Undivided { part, .. } => Some(*part),
+            ComposeError::Link { importer, .. } => Some(*importer),
+            ComposeError::TooLarge { .. } | ComposeError::Compose(_) | ComposeError::Invalid(_) => None,
+        }
+    }
+}
+
 /// Composes `unit` of `plan` from the bytes of all parts. The same input gives the same bytes. A unit of one member is the component as it
 /// is.
 ///
@@ -104,13 +123,21 @@ pub fn compose(plan: &LinkPlan, unit: &Unit, bytes: &[&[u8]]) -> Result<Composed
     let mut members = Vec::with_capacity(unit.members.len());
     for (member, part) in unit.members.iter().copied().enumerate() {
         let fused = |import: &str| plan.link(part, import).is_some_and(|link| link.way == Way::Fused);
-        let rewritten = rewrite::member(of(part)?, member, &fused);
-        members.push(rewritten.map_err(|error| ComposeError::Member { part, message: error.message().to_owned() })?);
+        members.push(rewrite::member(of(part)?, member, &fused).map_err(|fault| blamed(part, &fault))?);
     }
     let bytes = encode(plan, unit, &members)?;
     validate(&bytes)?;
     let spans = spans::find(&bytes, &members, &unit.members)?;
     Ok(Composed { bytes, spans })
+}
+
+/// What is wrong with a part that can't be rewritten.
+fn blamed(part: usize, fault: &Fault) -> ComposeError {
+    let message = fault.to_string();
+    match fault {
+        Fault::Binary(_) => ComposeError::Member { part, message },
+        _ => ComposeError::Undivided { part, message },
+    }
 }
 
 /// Builds the graph and writes it. The library panics where a type has a form that it doesn't know; a component must not end its host.
@@ -146,7 +173,12 @@ impl<'a> Graph<'a> {
             let failed = |message: String| ComposeError::Member { part, message };
             let name = format!("berth:m{member}");
             let package = Package::from_bytes(&name, None, members[member].bytes.clone(), graph.types_mut());
-            let package = package.map_err(|error| failed(format!("{error:#}")))?;
+            let package = package.map_err(|error| {
+                let message = format!("{error:#}");
+                // Valid before: something in it still asks for a function under its old name.
+                let overlooked = |interface| blamed(part, &Fault::Overlooked { interface, message: message.clone() });
+                members[member].divided.clone().map_or_else(|| failed(message.clone()), overlooked)
+            })?;
             if member == 0 {
                 exports = graph.types()[package.ty()].exports.keys().cloned().collect();
             }

@@ -15,7 +15,7 @@ mod plan;
 mod wit;
 mod world;
 
-pub use authority::{carries_authority, renamed};
+pub use authority::{carries_authority, is_divided, renamed, renamed_function};
 pub use compose::{ComposeError, Composed, FORMAT, MAX_COMPOSED_BYTES, compose, identity};
 pub use error::{LinkError, Mismatch, Missing, Near, Uncopied};
 pub use explain::{Explained, ExplainedLink, ExplainedUnit, HostImport};

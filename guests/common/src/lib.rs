@@ -1,11 +1,14 @@
 //! What the fixture guests share, whichever WASI version they speak: request targets, JSON text, and faults.
 //!
-//! Knows nothing of HTTP bindings; whatever reaches the host from here goes through Rust's standard library (WASI 0.2).
+//! Knows nothing of HTTP bindings; whatever reaches the host from here goes through Rust's standard library (WASI 0.2), but for the sockets
+//! of WASI 0.3, which are there with the feature `p3`.
 
 pub mod fault;
 pub mod files;
 pub mod json;
 pub mod log;
+#[cfg(feature = "p3")]
+pub mod sockets;
 pub mod target;
 pub mod volume;
 

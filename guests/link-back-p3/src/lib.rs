@@ -1,10 +1,18 @@
 //! A component with async functions, which tells its callers what it sees and may do by WASI 0.3.
 
-wit_bindgen::generate!({ path: "../flow-wit", world: "back" });
+wit_bindgen::generate!({
+    path: "../flow-wit",
+    world: "back",
+    with: {
+        "wasi:clocks/types@0.3.0": wasip3::clocks::types,
+        "wasi:sockets/types@0.3.0": wasip3::sockets::types,
+    },
+});
 export!(Back);
 
-use guest_common::error_name;
+use guest_common::{error_name, sockets};
 use wasip3::http::types::{ErrorCode, Fields, Request, Scheme};
+use wasip3::sockets::types::{IpAddressFamily, TcpSocket};
 use wit_bindgen::{FutureReader, StreamReader, StreamResult, spawn_local};
 
 struct Back;
@@ -64,6 +72,28 @@ impl exports::test::flow::flow::Guest for Back {
     async fn wait(ms: u64, fail: bool) {
         wasip3::clocks::monotonic_clock::wait_for(ms * 1_000_000).await;
         assert!(!fail, "as it was asked to");
+    }
+}
+
+impl exports::test::flow::ways::Guest for Back {
+    async fn talk(address: String, say: String) -> Result<String, String> {
+        sockets::talk(&address, &say).await
+    }
+
+    async fn datagram(address: String, say: String) -> Result<String, String> {
+        sockets::datagram(&address, &say).await
+    }
+
+    async fn resolve(name: String) -> Result<String, String> {
+        sockets::resolve(&name).await
+    }
+
+    async fn lend() -> Result<TcpSocket, String> {
+        TcpSocket::create(IpAddressFamily::Ipv4).map_err(sockets::named)
+    }
+
+    async fn speak(socket: TcpSocket, say: String) -> Result<String, String> {
+        sockets::speak(socket, &say).await
     }
 }
 

@@ -3,12 +3,19 @@
 mod probes {
     wit_bindgen::generate!({ path: "../link-wit", world: "back-user" });
 }
-wit_bindgen::generate!({ path: "../flow-wit", world: "front" });
+wit_bindgen::generate!({
+    path: "../flow-wit",
+    world: "front",
+    with: {
+        "wasi:clocks/types@0.3.0": wasip3::clocks::types,
+        "wasi:sockets/types@0.3.0": wasip3::sockets::types,
+    },
+});
 wasip3::http::service::export!(Front);
 
-use guest_common::{Target, json};
+use guest_common::{Target, json, sockets};
 use probes::test::link::probe;
-use test::flow::flow;
+use test::flow::{flow, ways};
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 use wit_bindgen::spawn_local;
 
@@ -72,6 +79,32 @@ async fn answer(target: &Target) -> Result<String, String> {
             flow::wait(target.number("ms", 10), target.flag("fail")).await;
             "waited".to_owned()
         }
-        other => return Err(format!("no route {other}")),
+        path => return reach(path, target).await,
     })
+}
+
+/// Routes by the sockets of WASI 0.3, this component's or the other's.
+async fn reach(path: &str, target: &Target) -> Result<String, String> {
+    let (address, say) = (target.text("addr").unwrap_or_default(), target.text("say").unwrap_or_default());
+    let name = target.text("name").unwrap_or_default();
+    match path {
+        "/own/tcp" => sockets::talk(address, say).await,
+        "/flow/tcp" => ways::talk(address.to_owned(), say.to_owned()).await,
+        "/own/udp" => sockets::datagram(address, say).await,
+        "/flow/udp" => ways::datagram(address.to_owned(), say.to_owned()).await,
+        "/own/resolve" => sockets::resolve(name).await,
+        "/flow/resolve" => ways::resolve(name.to_owned()).await,
+        // A socket that the other made, connected here.
+        "/flow/lend" => {
+            let socket = ways::lend().await?;
+            socket.connect(sockets::socket_address(sockets::parse(address)?).1).await.map_err(sockets::named)?;
+            sockets::speak(socket, say).await
+        }
+        // One that was made and connected here, spoken on by the other.
+        "/own/lend" => {
+            let socket = sockets::connect_to(sockets::parse(address)?).await.map_err(sockets::named)?;
+            ways::speak(socket, say.to_owned()).await
+        }
+        other => Err(format!("no route {other}")),
+    }
 }

@@ -15,6 +15,7 @@ mod output;
 mod process;
 mod settings;
 mod silent;
+mod ticks;
 mod tls;
 mod values;
 mod volumes;

@@ -19,7 +19,6 @@ pub(crate) enum By {
     #[default]
     Client,
     /// `wasi:http/handler` of 0.3: it goes to the sibling that satisfies the import.
-    #[cfg_attr(not(feature = "wasi-p3"), expect(dead_code, reason = "0.2 has no such import"))]
     Handler,
 }
 

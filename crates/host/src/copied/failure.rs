@@ -33,6 +33,7 @@ pub(crate) enum Why {
     Busy,
     #[error("takes at most {} MiB of arguments in a call, as they lie in the host", MAX_BYTES >> 20)]
     LargeArguments,
+    #[cfg_attr(not(feature = "wasi-p3"), expect(dead_code, reason = "only services of 0.3 are called"))]
     #[error("answered with more than {} MiB, as they lie in the host", MAX_BYTES >> 20)]
     LargeResult,
     /// A plan has no such link.

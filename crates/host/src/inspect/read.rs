@@ -28,7 +28,7 @@ pub(super) struct Known {
     pub(super) world: World,
 }
 
-/// What was decided: the plan, and what this host can't serve of it; or why there is none.
+/// What was decided: the plan, and what of it can't be composed; or why there is none.
 pub(super) struct Planned {
     pub(super) plan: Option<LinkPlan>,
     pub(super) errors: Vec<PrepareError>,
@@ -84,11 +84,11 @@ pub(super) fn plan(workload: &Workload, seen: &[Seen]) -> Planned {
         Ok(plan) => plan,
         Err(error) => return Planned { plan: None, errors: vec![error] },
     };
-    let mut errors: Vec<PrepareError> = units::refuse(&plan, &parts).err().into_iter().collect();
+    let mut errors = Vec::new();
     let bytes: Vec<&[u8]> = seen.iter().map(|part| part.artifact.as_ref().map_or(&[][..], |artifact| &artifact.bytes)).collect();
     for unit in plan.units.iter().filter(|unit| unit.members.len() > 1) {
         if let Err(source) = berth_link::compose(&plan, unit, &bytes) {
-            errors.push(PrepareError::Compose { component: seen[unit.root].spec.name.clone(), source });
+            errors.push(PrepareError::of_unit(source.into(), unit, &|part| &seen[part].spec));
         }
     }
     Planned { plan: Some(plan), errors }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use berth_link::{LinkPlan, Part, Role, Unit, World};
 use berth_model::digest::Digest;
-use berth_model::interface::InterfaceName;
 use berth_model::workload::{self, Workload};
 use berth_oci::Artifact;
 use bytes::Bytes;
@@ -26,20 +25,6 @@ pub(super) struct Fetched {
     pub(super) mounts: Arc<[Mount]>,
 }
 
-/// Sockets of WASI 0.3 are made by functions of the interface that has their types, so that a member's can't be told from another's.
-fn refuse_sockets(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
-    for unit in &plan.units {
-        for part in unit.members.iter().skip(1).map(|member| &parts[*member]) {
-            let makes_sockets = |import: &&str| import.parse().is_ok_and(|name: InterfaceName| name.is("wasi", "sockets", "types"));
-            if let Some(import) = part.world.imports().find(makes_sockets) {
-                let (component, root) = (part.name.to_owned(), parts[unit.root].name.to_owned());
-                return Err(PrepareError::MemberSockets { component, root, import: import.to_owned() });
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The plan of a component that is all there is.
 pub(crate) fn alone() -> LinkPlan {
     LinkPlan { units: vec![Unit { root: 0, members: vec![0] }], links: Vec::new(), entry: None }
@@ -49,11 +34,6 @@ pub(crate) fn alone() -> LinkPlan {
 pub(crate) fn decide(workload: &Workload, parts: &[Part<'_>]) -> Result<LinkPlan, PrepareError> {
     let entry = workload.http.as_ref().and_then(|http| http.component.as_deref());
     berth_link::plan(parts, entry, workload.http.is_some(), &provided).map_err(|error| PrepareError::Linking(Box::new(error)))
-}
-
-/// Refuses what a plan may have and this host can't serve.
-pub(crate) fn refuse(plan: &LinkPlan, parts: &[Part<'_>]) -> Result<(), PrepareError> {
-    refuse_sockets(plan, parts)
 }
 
 /// What is compiled for one unit.
@@ -92,9 +72,7 @@ impl Preparer {
             .zip(&worlds)
             .map(|(part, world)| Part { name: &part.spec.name, world, links: &part.spec.links, role: part.role })
             .collect();
-        let plan = decide(workload, &parts)?;
-        refuse(&plan, &parts)?;
-        let plan = Arc::new(plan);
+        let plan = Arc::new(decide(workload, &parts)?);
         self.remember_plan(key, &plan);
         Ok(plan)
     }

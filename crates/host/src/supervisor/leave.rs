@@ -95,7 +95,7 @@ impl Supervisor {
     async fn drained(&self, http: &HttpWorkload) {
         let ended = tokio::select! {
             ended = finished(&http.admission, &http.siblings.calls, self.preparer.config.drain_grace) => ended,
-            () = self.hurry.cancelled() => false,
+            () = self.late.cancelled() => false,
         };
         http.admission.close();
         if !ended {
@@ -119,7 +119,8 @@ impl Supervisor {
         }
     }
 
-    /// Stops all workloads, lets their requests finish for `grace` at most, cuts the rest, and waits for all tasks.
+    /// Stops all workloads, lets their requests finish for `grace` at most and then their services for as long as services have, cuts the
+    /// rest, and waits for all tasks.
     pub(crate) async fn shutdown(self: &Arc<Self>, grace: Duration) {
         self.stop.cancel();
         {
@@ -130,6 +131,11 @@ impl Supervisor {
         }
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            self.late.cancel();
+            // Enough also for a service that is told only now.
+            if tokio::time::timeout(self.preparer.config.services.grace, self.tasks.wait()).await.is_ok() {
+                return;
+            }
             self.hurry.cancel();
             if tokio::time::timeout(CUT_GRACE, self.tasks.wait()).await.is_err() {
                 tracing::warn!(tasks = self.tasks.len(), "tasks of workloads were still running when the host ended");
@@ -140,6 +146,7 @@ impl Supervisor {
     /// Ends everything at once: requests are cut, workloads forgotten, and all tasks end by themselves.
     pub(crate) fn kill(&self) {
         self.stop.cancel();
+        self.late.cancel();
         self.hurry.cancel();
         let mut items = self.lock();
         self.routes.store(Arc::new(Routes::empty()));

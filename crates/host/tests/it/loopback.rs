@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use crate::harness::{Answer, Bench, reused, wanted, within, workload};
 
 /// The workload with a service: the guest, which listens where `at` says.
-fn with_service(mut workload: Workload, guest: &str, at: &str) -> Workload {
+pub fn with_service(mut workload: Workload, guest: &str, at: &str) -> Workload {
     let environment = if at.is_empty() { Default::default() } else { [("LISTEN".to_owned(), at.to_owned())].into() };
     workload.service = Some(Service {
         image: ImageRef::File(berth_testkit::guests::path(guest)),

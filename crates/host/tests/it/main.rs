@@ -12,6 +12,7 @@ mod harness;
 mod known;
 mod languages;
 mod limits;
+mod linked_sockets;
 mod linking;
 mod logs;
 mod loopback;

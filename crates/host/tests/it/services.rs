@@ -10,7 +10,7 @@ use berth_model::resource::PullPolicy;
 use berth_model::workload::{Resources, Service, Workload};
 use http::StatusCode;
 
-use crate::harness::{Bench, wanted, within, workload};
+use crate::harness::{Bench, request, wanted, within, workload};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -339,6 +339,29 @@ async fn l34_a_drain_tells_services_to_end_and_interrupts_what_is_left() {
     within(bench.host.drain(Duration::from_secs(5))).await;
     assert!(bench.host.statuses().is_empty());
     assert!(bench.lines("told")[1].starts_with("told to end"), "{:?}", bench.lines("told"));
+    bench.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn l34_a_service_has_its_own_grace_when_requests_have_used_up_that_of_the_drain() {
+    let grace = 2000 * MS;
+    let bench = Bench::with(|config| {
+        quick(config);
+        config.services.grace = grace;
+    });
+    bench.run(with_service(workload("app", "p2", &["app"]), "service-p2", &[("DO", "ignore")])).await;
+    let drain = async {
+        bench.eventually("the request is under way", || bench.metric("berth_requests_in_flight", "") == 1.0).await;
+        let start = Instant::now();
+        within(bench.host.drain(100 * MS)).await;
+        start.elapsed()
+    };
+    let mut slow = request("GET", "/sleep?ms=60000");
+    slow.headers_mut().insert("host", "app".parse().unwrap());
+    let mut connection = bench.connect().await;
+    let (answer, took) = tokio::join!(connection.send_request(slow), drain);
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status() != StatusCode::OK), "it was cut");
+    assert!(took >= grace && took < 10 * grace, "{took:?}");
     bench.nothing_is_left().await;
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use berth_model::interface::InterfaceName;
 use semver::Version;
 
-use crate::authority::carries_authority;
+use crate::authority::{carries_authority, is_divided};
 use crate::plan::{Index, Link, Part, Way};
 use crate::wit::{optional_text, type_text};
 use crate::world::{Defined, Item, Origin, ResourceIndex, Type, World};
@@ -48,7 +48,7 @@ pub(super) struct Sides<'a> {
 enum Identity {
     /// One that a part defines.
     Own { part: usize, resource: ResourceIndex },
-    /// One of the host; where it carries authority, each part has its own.
+    /// One of the host; where its interface carries authority as a whole, each part has its own.
     Host { interface: String, resource: String, part: Option<usize> },
 }
 
@@ -209,7 +209,8 @@ fn host(part: usize, import: &str, resource: &str) -> Identity {
         }
         Err(_) => import.to_owned(),
     };
-    Identity::Host { interface, resource: resource.to_owned(), part: carries_authority(import).then_some(part) }
+    let is_own = carries_authority(import) && !is_divided(import);
+    Identity::Host { interface, resource: resource.to_owned(), part: is_own.then_some(part) }
 }
 
 /// What compatible versions share: `0.2` of 0.2.6.

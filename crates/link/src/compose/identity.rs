@@ -6,7 +6,7 @@ use crate::plan::{LinkPlan, Unit, Way};
 
 /// What planning and composing make of equal input; to be changed whenever that changes, so that nothing made before passes for what would
 /// be made now. A test pins what stands for it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The digest that stands for `unit` of `plan` composed, where `digests` are those of all parts' bytes: equal for equal bytes of the members
 /// in the same seats with the same links among them, and for nothing else. Names of components and who else is in the workload don't count.

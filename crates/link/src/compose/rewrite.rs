@@ -1,84 +1,87 @@
-//! A member's binary with other names for its imports.
+//! A member's binary with other names for what it imports.
 //!
-//! Only the sections of imports at the component's outermost level are written anew; all else is copied as it stands, so that types go on
-//! to refer to each other. A custom section says which member it is: of two members with equal bytes a trap still names the right one.
+//! Only names are written anew, in the sections of the component's outermost level (and, of a divided interface's functions, in the
+//! components within that are given it, see [`divide`]); all else is copied as it stands, so that types go on to refer to each other. A
+//! custom section says which member it is: of two members with equal bytes a trap still names the right one.
 
-use wasmparser::{BinaryReader, BinaryReaderError};
+mod divide;
+mod sections;
 
-use crate::authority::renamed;
+use wasmparser::BinaryReaderError;
 
-/// Magic number, version and layer.
-const HEADER_BYTES: usize = 8;
-/// Binary format of components: id of the section of imports, and of custom sections.
-const IMPORTS: u8 = 10;
-const CUSTOM: u8 = 0;
+use self::divide::Divided;
+use self::sections::{CUSTOM, HEADER_BYTES, IMPORTS, Section, number, sections, text, with_names};
+use crate::authority::{is_divided, renamed};
+
 /// Name of the custom section.
 const MARK: &str = "berth:member";
 
 /// A member as it is composed.
 pub(super) struct Rewritten {
     pub(super) bytes: Vec<u8>,
+    /// An interface of which it imports functions under names of its own.
+    pub(super) divided: Option<String>,
+}
+
+/// Why a member can't be written anew.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    /// Its bytes can't be read.
+    #[error("{0}")]
+    Binary(String),
+    /// It asks for a function under a name that can't be one of its own.
+    #[error("it asks for `{function}` of {interface}, which can't be told from what another component is given")]
+    Function { interface: String, function: String },
+    /// A divided interface's type isn't where its functions could be renamed.
+    #[error("it imports {interface} by a type that isn't written out")]
+    Type { interface: String },
+    /// Components are within each other too deep.
+    #[error("the components in it that are given {interface} lie more than {most} deep")]
+    Nested { interface: String, most: usize },
+    /// Something in it asks for a function of a divided interface under the name that it had.
+    #[error("it passes {interface} on in a form that isn't followed ({message})")]
+    Overlooked { interface: String, message: String },
+}
+
+impl From<BinaryReaderError> for Fault {
+    fn from(error: BinaryReaderError) -> Fault {
+        Fault::Binary(error.message().to_owned())
+    }
 }
 
 /// Renames what member `member` imports from the host. What is `fused` isn't imported from there.
-pub(super) fn member(bytes: &[u8], member: usize, fused: &dyn Fn(&str) -> bool) -> Result<Rewritten, BinaryReaderError> {
-    let mut reader = BinaryReader::new(bytes, 0);
+pub(super) fn member(bytes: &[u8], member: usize, fused: &dyn Fn(&str) -> bool) -> Result<Rewritten, Fault> {
+    let all = sections(bytes)?;
+    let divided = Divided::find(&all, member, &|import| is_divided(import) && !fused(import))?;
     let mut out = Vec::with_capacity(bytes.len() + 256);
-    out.extend_from_slice(reader.read_bytes(HEADER_BYTES)?);
-    while !reader.eof() {
-        let id = reader.read_u8()?;
-        let size = reader.read_var_u32()? as usize;
-        let at = reader.original_position();
-        let section = reader.read_bytes(size)?;
-        if id == IMPORTS && member > 0 {
-            let section = imports(section, at, &|import| if fused(import) { import.to_owned() } else { renamed(member, import) })?;
-            write_section(&mut out, id, &section);
-        } else {
-            write_section(&mut out, id, section);
-        }
+    out.extend_from_slice(&bytes[..HEADER_BYTES]);
+    for (place, section) in all.iter().enumerate() {
+        let written =
+            if section.id == IMPORTS && member > 0 { Some(imports(section, member, fused)?) } else { divided.section(place, section)? };
+        write(&mut out, section.id, written.as_deref().unwrap_or(section.body));
     }
     let mut mark = Vec::new();
-    write_text(&mut mark, MARK);
+    text(&mut mark, MARK);
     mark.extend_from_slice(&u32::try_from(member).unwrap_or(u32::MAX).to_le_bytes());
-    write_section(&mut out, CUSTOM, &mark);
-    Ok(Rewritten { bytes: out })
+    write(&mut out, CUSTOM, &mark);
+    let divided = divided.interface().filter(|_| member > 0).map(str::to_owned);
+    Ok(Rewritten { bytes: out, divided })
 }
 
-/// A section of imports, whose first byte is at `at`. Each begins with how its name is written, one byte, and its name.
-fn imports(section: &[u8], at: usize, rename: &dyn Fn(&str) -> String) -> Result<Vec<u8>, BinaryReaderError> {
-    let mut out = Vec::with_capacity(section.len() + 64);
-    let reader = BinaryReader::new(section, at);
-    let imports = wasmparser::ComponentImportSectionReader::new(reader)?;
-    write_number(&mut out, imports.count() as usize);
-    let starts: Vec<usize> =
-        imports.into_iter_with_offsets().map(|import| import.map(|(start, _)| start - at)).collect::<Result<_, _>>()?;
-    let ends = starts.iter().copied().skip(1).chain([section.len()]);
-    for (start, end) in starts.iter().copied().zip(ends) {
-        let mut reader = BinaryReader::new(&section[start..end], at + start);
-        out.push(reader.read_u8()?);
-        write_text(&mut out, &rename(reader.read_unlimited_string()?));
-        let rest = reader.bytes_remaining();
-        out.extend_from_slice(reader.read_bytes(rest)?);
+/// A section of imports under their names for `member`.
+fn imports(section: &Section<'_>, member: usize, fused: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Fault> {
+    let mut names = Vec::new();
+    for import in section.imports()? {
+        let name = import?.name.name;
+        if !fused(name) {
+            names.push((name, renamed(member, name)));
+        }
     }
-    Ok(out)
+    Ok(with_names(section.body, &names))
 }
 
-fn write_section(out: &mut Vec<u8>, id: u8, section: &[u8]) {
+fn write(out: &mut Vec<u8>, id: u8, body: &[u8]) {
     out.push(id);
-    write_number(out, section.len());
-    out.extend_from_slice(section);
-}
-
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    write_number(out, text.len());
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Unsigned LEB128.
-fn write_number(out: &mut Vec<u8>, mut number: usize) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+    number(out, body.len());
+    out.extend_from_slice(body);
 }

@@ -1,6 +1,6 @@
 //! One component made of several.
 
-use berth_link::{Composed, World};
+use berth_link::{ComposeError, Composed, World};
 
 use crate::support::{CONN, Planned, component, defining, exporting, guest, importing, plain, planned};
 
@@ -73,6 +73,68 @@ fn l38_every_member_but_the_root_imports_authority_under_names_of_its_own() {
     );
     assert_eq!(exports(&composed), ["x:root/api"], "only what the root exports");
     check_spans(&planned, &composed, &["ROOTMARK", "LIBMARK", "DEEPMARK"]);
+}
+
+/// Sockets of WASI 0.3, whose types and makers are one interface: what is handed over has to be of one type.
+#[test]
+fn l38_members_share_the_types_of_sockets_and_each_makes_its_own() {
+    let sockets = r#"
+        (import "wasi:sockets/types@0.3.0" (instance $s
+          (export "tcp-socket" (type $t (sub resource)))
+          (export "[static]tcp-socket.create" (func (result (own $t))))
+          (export "[method]tcp-socket.port" (func (param "self" (borrow $t)) (result u16)))))
+        (alias export $s "tcp-socket" (type $socket))
+        (alias export $s "[static]tcp-socket.create" (func $create)) (core func (canon lower (func $create)))"#;
+    let api = r#"(export "tcp-socket" (type $t (eq $socket))) (export "take" (func (param "socket" (own $t))))"#;
+    let lib =
+        |from: &str, to: &str| format!("(component {sockets} (import \"{from}\" (instance $i {api})) (export \"{to}\" (instance $i)))");
+    let planned = planned(vec![
+        guest("front", &format!("(component {sockets} (import \"x:lib/api\" (instance {api})) (import \"x:more/api\" (instance {api})))")),
+        guest("lib", &lib("x:impl/api", "x:lib/api")),
+        guest("more", &lib("x:impl/api", "x:more/api")),
+    ]);
+    let composed = planned.compose("front");
+    assert_eq!(imports(&composed), ["m1-x:impl/api", "m2-x:impl/api", "wasi:sockets/types@0.3.0"]);
+    for maker in ["[static]tcp-socket.create", "[static]tcp-socket.m1-create", "[static]tcp-socket.m2-create"] {
+        assert!(contains(&composed.bytes, maker), "{maker}");
+    }
+
+    let sly = sockets.replace("tcp-socket.create", "tcp-socket.m1-create");
+    let planned = self::planned(vec![
+        guest("front", &format!("(component {sly} (import \"x:lib/api\" (instance {api})))")),
+        guest("lib", &lib("x:impl/api", "x:lib/api")),
+    ]);
+    let error = berth_link::compose(&planned.plan, &planned.plan.units[0], &planned.bytes()).unwrap_err();
+    assert!(matches!(error, ComposeError::Undivided { part: 0, .. }), "{error}");
+}
+
+/// A component within that has sockets from an export of another one within, which passes them on.
+#[test]
+fn l38_a_member_whose_sockets_take_a_way_that_is_not_followed_is_refused_by_name() {
+    let sockets = |name: &str| {
+        format!(
+            r#"(instance {name} (export "tcp-socket" (type $t (sub resource))) (export "[static]tcp-socket.create" (func (result (own $t)))))"#
+        )
+    };
+    let passed = format!(
+        r#"(component
+             (import "wasi:sockets/types@0.3.0" {outer})
+             (component $through (import "s" {outer}) (export "s" (instance $s)))
+             (instance $passed (instantiate $through (with "s" (instance $s))))
+             (component $user (import "sockets" {outer}) (alias export $s "[static]tcp-socket.create" (func)))
+             (instance (instantiate $user (with "sockets" (instance $passed "s"))))
+             (instance $api)
+             (export "x:lib/api" (instance $api)))"#,
+        outer = sockets("$s")
+    );
+    let front = r#"(component (import "x:lib/api" (instance)))"#;
+    let planned = planned(vec![guest("front", front), guest("lib", &passed)]);
+    let error = berth_link::compose(&planned.plan, &planned.plan.units[0], &planned.bytes()).unwrap_err();
+    assert_eq!(error.part(), Some(1));
+    let error = error.to_string();
+    for text in ["component 1 ", "passes wasi:sockets/types@0.3.0 on", "tcp-socket.create", "WASI 0.2"] {
+        assert!(error.contains(text), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -210,10 +272,10 @@ fn bytes_that_are_missing_or_broken_are_named() {
     let planned = planned(vec![guest("a", &plain(&["x:b/api"], &[])), guest("b", &plain(&[], &["x:b/api"]))]);
     let unit = &planned.plan.units[0];
     let error = berth_link::compose(&planned.plan, unit, &planned.bytes()[..1]).unwrap_err();
-    assert_eq!(error, berth_link::ComposeError::NoBytes { part: 1 });
+    assert_eq!(error, ComposeError::NoBytes { part: 1 });
     let other = component("(component)");
     let error = berth_link::compose(&planned.plan, unit, &[&planned.guests[0].bytes, &other]).unwrap_err();
-    assert!(matches!(error, berth_link::ComposeError::Link { importer: 0, exporter: 1, .. }), "{error}");
+    assert!(matches!(error, ComposeError::Link { importer: 0, exporter: 1, .. }), "{error}");
     let error = berth_link::compose(&planned.plan, unit, &[&planned.guests[0].bytes, &other[..7]]).unwrap_err();
-    assert!(matches!(error, berth_link::ComposeError::Member { part: 1, .. }), "{error}");
+    assert!(matches!(error, ComposeError::Member { part: 1, .. }), "{error}");
 }

@@ -4,11 +4,11 @@
 //! [`crate::runtime`]), requests and guests on the host's own threads. The end comes in order (L34): not ready, no new requests, those under
 //! way finish, workloads stop, control tasks stop, and the local API last, so that `berth stop` can watch.
 
+mod hosting;
 mod tasks;
 mod waiting;
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +26,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::hosting::Hosting;
 use crate::adapter::{Adapter, Identity};
 use crate::admin::Admin;
 use crate::api::{About, Api, Applied, MAX_STREAMS, apply_all};
 use crate::bounds::Bounds;
 use crate::caches::{Caches, CachesConfig};
 use crate::data::{DataError, DataFolder, Holder};
-use crate::events::{DEFAULT_CAPACITY, EventRing};
+use crate::events::EventRing;
 use crate::lifecycle::Lifecycle;
 use crate::notice::Notice;
 use crate::server::{OwnUser, serve};
@@ -356,33 +357,6 @@ impl Drop for Local {
     }
 }
 
-/// What is started while the store is opened.
-struct Hosting {
-    host: Arc<Host>,
-    events: Arc<EventRing>,
-    caches: Caches,
-    registry: RegistrySource,
-    socket: UnixListener,
-    admin: Option<TcpListener>,
-}
-
-impl Hosting {
-    async fn start(config: &LocalConfig, data: &DataFolder) -> Result<Hosting, LocalError> {
-        let events = Arc::new(EventRing::new(DEFAULT_CAPACITY));
-        let socket = listen(&data.socket_path()?)?;
-        let admin = match config.admin_addr {
-            Some(addr) => Some(TcpListener::bind(addr).await.map_err(|source| LocalError::Admin { addr, source })?),
-            None => None,
-        };
-        let caches = Caches::open(&config.caches, &data.path().join("cache"))?;
-        let source = caches.source(config.registries.clone())?;
-        let registry = source.registry().clone();
-        let host_config = HostConfig { code: Some(caches.code.clone()), ..config.host.clone() };
-        let host = Host::start(host_config, Arc::new(source), events.clone())?;
-        Ok(Hosting { host, events, caches, registry, socket, admin })
-    }
-}
-
 /// Waits for tasks that were told to end; those that don't are cut.
 async fn end(tasks: &mut JoinSet<&'static str>) {
     let all = async { while tasks.join_next().await.is_some() {} };
@@ -390,16 +364,4 @@ async fn end(tasks: &mut JoinSet<&'static str>) {
         tracing::warn!(tasks = tasks.len(), "control tasks didn't end in time");
         tasks.shutdown().await;
     }
-}
-
-/// Listens on the socket, for its user alone. A socket that a killed process left is replaced: the lock says that it is dead.
-fn listen(path: &Path) -> Result<UnixListener, LocalError> {
-    let failed = |source| LocalError::Socket { path: path.into(), source };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
 }

@@ -1,6 +1,7 @@
 //! Sockets of WASI 0.3: calls that wait by themselves, and streams of bytes and of connections.
 //!
-//! All of it is in one interface, which makes sockets and so carries authority; each member has its own, with the same resources.
+//! All of it is in one interface, which makes sockets and says what is done with them. The members of a unit share it, so that a socket is
+//! one thing to all of them; but each has functions of its own that make sockets, and those know whose they are.
 
 mod streams;
 mod tcp;
@@ -41,8 +42,13 @@ impl From<Family> for IpAddressFamily {
 
 pub(crate) fn link_p3(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Result<()> {
     let mut types = linker.instance(&seat.import("wasi:sockets/types@0.3.0"))?;
-    tcp::link(&mut types, seat)?;
-    udp::link(&mut types, seat)
+    tcp::link_create(&mut types, seat)?;
+    udp::link_create(&mut types, seat)?;
+    if seat == Seat::ROOT {
+        tcp::link(&mut types)?;
+        udp::link(&mut types)?;
+    }
+    Ok(())
 }
 
 /// Links a method that asks a socket something.

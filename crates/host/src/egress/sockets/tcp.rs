@@ -1,4 +1,6 @@
-//! TCP sockets, for both versions of WASI.
+//! TCP sockets, for both versions of WASI: what state one is in, and what it may become.
+
+mod connection;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -7,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use berth_model::grants::Protocol;
-use rustix::net::Shutdown;
-use tokio::net::{TcpSocket as SystemSocket, TcpStream};
 
+use self::connection::{Connection, Io, connect};
+pub(super) use self::connection::{Reader, Writer};
 use super::failure::SocketError;
 use super::options::Options;
 use super::publish::{self, Published};
@@ -17,7 +19,7 @@ use super::{Family, Owner, is_remote, is_unicast};
 use crate::egress::Denied;
 use crate::egress::permit::{NextSocket, Permit, SocketPermit};
 use crate::egress::policy::Way;
-use crate::loopback::{Bound, Listener, Stream};
+use crate::loopback::{Bound, Listener};
 
 /// Connections that wait at a listener where the guest says nothing: Rust's standard library's.
 const BACKLOG: usize = 128;
@@ -255,19 +257,6 @@ impl State {
     }
 }
 
-/// A connection of the system.
-async fn connect(to: SocketAddr, options: Options, family: Family) -> Result<TcpStream, SocketError> {
-    let socket = match family {
-        Family::V4 => SystemSocket::new_v4()?,
-        Family::V6 => SystemSocket::new_v6()?,
-    };
-    if family == Family::V6 {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    options.apply_tcp(&socket, family)?;
-    Ok(socket.connect(to).await?)
-}
-
 /// A socket that listens, as long as the socket or its stream of connections lives.
 pub(super) struct Listening {
     listener: Listener,
@@ -295,117 +284,5 @@ impl Listening {
         let connection = Connection { io, local, peer, owner: owner.clone(), _permit: permit.clone(), _file: None };
         let state = State::connected(connection);
         Poll::Ready(TcpSocket { owner, family: self.family, options: self.options, backlog: BACKLOG, state, permit })
-    }
-}
-
-enum Io {
-    Loopback(Stream),
-    System(TcpStream),
-}
-
-/// A connection, as long as its socket or one of its streams lives.
-struct Connection {
-    io: Io,
-    local: SocketAddr,
-    /// As the guest named it.
-    peer: SocketAddr,
-    owner: Owner,
-    _permit: Arc<SocketPermit>,
-    _file: Option<Permit>,
-}
-
-impl Connection {
-    /// Ends one direction as the guest's dropping it does, or both as its death does.
-    fn end(&self, how: Shutdown) {
-        match (&self.io, how) {
-            (Io::Loopback(stream), _) if self.owner.asker.is_dead() => stream.reset(),
-            (Io::Loopback(stream), Shutdown::Read) => stream.shut_read(),
-            (Io::Loopback(stream), _) => stream.shut_write(),
-            (Io::System(stream), how) => {
-                // Its peer may have ended the connection already.
-                let _ = rustix::net::shutdown(stream, how);
-            }
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let (Io::Loopback(stream), true) = (&self.io, self.owner.asker.is_dead()) {
-            stream.reset();
-        }
-    }
-}
-
-/// Reads from a connection. Dropped, nothing more is read.
-pub(super) struct Reader(Arc<Connection>);
-
-impl Reader {
-    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.0.io {
-            Io::Loopback(stream) => stream.poll_readable(cx),
-            Io::System(stream) => stream.poll_read_ready(cx).map(drop),
-        }
-    }
-
-    /// 0 is the end, unless `buf` is empty.
-    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, SocketError>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        match &self.0.io {
-            Io::Loopback(stream) => stream.poll_read_bytes(cx, buf).map_err(SocketError::from),
-            Io::System(stream) => loop {
-                match stream.try_read(buf) {
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => ready!(stream.poll_read_ready(cx))?,
-                    result => return Poll::Ready(result.map_err(SocketError::from)),
-                }
-            },
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.end(Shutdown::Read);
-    }
-}
-
-/// Writes to a connection. Dropped, the peer reads the end.
-pub(super) struct Writer(Arc<Connection>);
-
-impl Writer {
-    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.0.io {
-            Io::Loopback(stream) => stream.poll_writable(cx),
-            Io::System(stream) => stream.poll_write_ready(cx).map(drop),
-        }
-    }
-
-    /// At least a byte, unless there are none.
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, SocketError>> {
-        match &self.0.io {
-            Io::Loopback(stream) => stream.poll_write_bytes(cx, bytes).map_err(SocketError::from),
-            Io::System(stream) => loop {
-                match stream.try_write(bytes) {
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
-                    result => return Poll::Ready(result.map_err(SocketError::from)),
-                }
-            },
-        }
-    }
-
-    /// Bytes that it takes at once, whatever comes between; none where that can't be said.
-    pub(super) fn room(&self) -> Option<usize> {
-        match &self.0.io {
-            Io::Loopback(stream) => Some(stream.room()),
-            Io::System(_) => None,
-        }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.0.end(Shutdown::Write);
     }
 }

@@ -128,6 +128,7 @@ impl UdpSocket {
     }
 
     /// Where a datagram to `to` goes.
+    #[cfg(feature = "wasi-p3")]
     pub(super) fn target(&self, to: Option<SocketAddr>) -> Result<SocketAddr, SocketError> {
         target(self.family, to, self.remote)
     }

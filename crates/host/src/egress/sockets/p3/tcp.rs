@@ -16,18 +16,24 @@ use crate::egress::sockets::tcp::TcpSocket;
 use crate::guest::Guest;
 use crate::member::Seat;
 
-pub(super) fn link(types: &mut LinkerInstance<'_, Guest>, seat: Seat) -> wasmtime::Result<()> {
-    types.resource("tcp-socket", ResourceType::host::<TcpSocket>(), |mut store, rep| {
-        let guest: &mut Guest = store.data_mut();
-        guest.table.delete(Resource::<TcpSocket>::new_own(rep))?;
-        Ok(())
-    })?;
-    types.func_wrap("[static]tcp-socket.create", move |mut store: StoreContextMut<'_, Guest>, (family,): (IpAddressFamily,)| {
+/// Links what makes sockets of the member at `seat`.
+pub(super) fn link_create(types: &mut LinkerInstance<'_, Guest>, seat: Seat) -> wasmtime::Result<()> {
+    let create = seat.function("[static]tcp-socket.create");
+    types.func_wrap(&create, move |mut store: StoreContextMut<'_, Guest>, (family,): (IpAddressFamily,)| {
         let guest = store.data_mut();
         match TcpSocket::new(Owner::of(guest, seat), family.into()) {
             Ok(socket) => answer(Ok(guest.table.push(socket)?)),
             Err(error) => answer(Err::<Resource<TcpSocket>, _>(error)),
         }
+    })
+}
+
+/// Links what is done with sockets, whosever they are.
+pub(super) fn link(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    types.resource("tcp-socket", ResourceType::host::<TcpSocket>(), |mut store, rep| {
+        let guest: &mut Guest = store.data_mut();
+        guest.table.delete(Resource::<TcpSocket>::new_own(rep))?;
+        Ok(())
     })?;
     tell!(types, TcpSocket, "[method]tcp-socket.bind", IpSocketAddress, |s, addr| s.bind(addr.into()));
     link_connections(types)?;

@@ -13,18 +13,24 @@ use crate::egress::sockets::udp::UdpSocket;
 use crate::guest::Guest;
 use crate::member::Seat;
 
-pub(super) fn link(types: &mut LinkerInstance<'_, Guest>, seat: Seat) -> wasmtime::Result<()> {
-    types.resource("udp-socket", ResourceType::host::<UdpSocket>(), |mut store, rep| {
-        let guest: &mut Guest = store.data_mut();
-        guest.table.delete(Resource::<UdpSocket>::new_own(rep))?;
-        Ok(())
-    })?;
-    types.func_wrap("[static]udp-socket.create", move |mut store: StoreContextMut<'_, Guest>, (family,): (IpAddressFamily,)| {
+/// Links what makes sockets of the member at `seat`.
+pub(super) fn link_create(types: &mut LinkerInstance<'_, Guest>, seat: Seat) -> wasmtime::Result<()> {
+    let create = seat.function("[static]udp-socket.create");
+    types.func_wrap(&create, move |mut store: StoreContextMut<'_, Guest>, (family,): (IpAddressFamily,)| {
         let guest = store.data_mut();
         match UdpSocket::new(Owner::of(guest, seat), family.into()) {
             Ok(socket) => answer(Ok(guest.table.push(socket)?)),
             Err(error) => answer(Err::<Resource<UdpSocket>, _>(error)),
         }
+    })
+}
+
+/// Links what is done with sockets, whosever they are.
+pub(super) fn link(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    types.resource("udp-socket", ResourceType::host::<UdpSocket>(), |mut store, rep| {
+        let guest: &mut Guest = store.data_mut();
+        guest.table.delete(Resource::<UdpSocket>::new_own(rep))?;
+        Ok(())
     })?;
     link_datagrams(types)?;
     link_options(types)
