@@ -1,5 +1,9 @@
 //! The `berth` command.
 
+/// A request makes some hundred small allocations, which this allocator makes in less time than the C library's (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     berth_cli::main()
 }
