@@ -100,8 +100,10 @@ impl Engines {
 fn coming(config: HostConfig) -> Coming {
     Later::new(move || {
         EngineSet::new(&config, Flavor::P3).map_err(|error| {
-            let error = format!("{error:#}");
-            tracing::error!(%error, "the engine for WASI 0.3 can't be made, so what uses 0.3 doesn't run here");
+            let error = format!(
+                "the engine for WASI 0.3 can't be made: {error:#}; instances reserve address space, so a machine that bounds it may need fewer of them (instances, slots)"
+            );
+            tracing::error!("{error}; what uses 0.3 doesn't run until berth is started anew");
             error
         })
     })

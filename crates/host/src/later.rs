@@ -4,6 +4,7 @@
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 type Make<T> = Box<dyn FnOnce() -> T + Send>;
@@ -37,10 +38,11 @@ impl<T> Later<T> {
     }
 }
 
-/// Makes values on a thread of its own, one after the other, once a delay is over. Dropping it makes those that aren't begun never come
-/// by themselves.
+/// Makes values on a thread of its own, one after the other, once a delay is over. Dropping it ends the thread: what is being made is waited
+/// for, what isn't begun never comes by itself.
 pub(crate) struct Afterwards {
-    _alive: Sender<()>,
+    alive: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Afterwards {
@@ -49,7 +51,7 @@ impl Afterwards {
     /// Where the system has no thread.
     pub(crate) fn start(delay: Duration, works: Vec<Arc<dyn Come>>) -> std::io::Result<Afterwards> {
         let (alive, over) = channel::<()>();
-        std::thread::Builder::new().name("berth-later".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("berth-later".into()).spawn(move || {
             let mut wait = delay;
             for work in works {
                 if over.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
@@ -59,7 +61,17 @@ impl Afterwards {
                 wait = Duration::ZERO;
             }
         })?;
-        Ok(Afterwards { _alive: alive })
+        Ok(Afterwards { alive: Some(alive), thread: Some(thread) })
+    }
+}
+
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic was told when it came, and who asks for the value is told again.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -78,7 +90,12 @@ impl<T: Send + Sync> Come for Later<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    /// Deadline of everything that is waited for.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_value_is_made_once_however_many_ask() {
@@ -95,21 +112,31 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_comes_after_the_delay_and_not_once_nobody_is_left() {
+    #[should_panic(expected = "isn't made again")]
+    fn what_panicked_while_it_was_made_isn_t_made_again() {
+        let later = Later::<()>::new(|| panic!("on purpose"));
+        assert!(catch_unwind(AssertUnwindSafe(|| later.get())).is_err());
+        later.get();
+    }
+
+    #[test]
+    fn what_nobody_asks_for_comes_after_the_delay_in_order() {
         let (sender, seen) = channel();
         let (again, first) = (sender.clone(), sender);
-        let first = Arc::new(Later::new(move || first.send(1).unwrap()));
-        let second = Arc::new(Later::new(move || again.send(2).unwrap()));
-        let afterwards = Afterwards::start(Duration::ZERO, vec![first, second]).unwrap();
-        assert_eq!((seen.recv().unwrap(), seen.recv().unwrap()), (1, 2));
-        drop(afterwards);
+        let first = Arc::new(Later::new(move || first.send((1, Instant::now())).unwrap()));
+        let second = Arc::new(Later::new(move || again.send((2, Instant::now())).unwrap()));
+        let (start, delay) = (Instant::now(), Duration::from_millis(20));
+        let _afterwards = Afterwards::start(delay, vec![first, second]).unwrap();
+        let (number, came) = seen.recv_timeout(PATIENCE).unwrap();
+        assert!(number == 1 && came - start >= delay, "{number} after {:?}", came - start);
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap().0, 2);
+    }
 
+    #[test]
+    fn once_nobody_is_left_what_isn_t_begun_never_comes() {
         let never = Arc::new(Later::new(|| unreachable!("nobody asks for it")));
         let left = Arc::downgrade(&never);
         drop(Afterwards::start(Duration::from_secs(3600), vec![never]).unwrap());
-        // The thread lets go of it as soon as it sees that nobody is left.
-        while left.strong_count() > 0 {
-            std::thread::yield_now();
-        }
+        assert_eq!(left.strong_count(), 0, "the thread is gone");
     }
 }

@@ -10,7 +10,7 @@ pub enum Phase {
     Serving,
     /// It takes no new requests; those under way finish.
     Draining,
-    /// No request is under way, or the grace period is over.
+    /// No request is under way and no service runs, or their grace periods are over.
     Drained,
 }
 

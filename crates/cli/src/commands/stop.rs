@@ -46,7 +46,7 @@ pub(super) async fn stop(format: TextOrJson, client: &Client, out: &mut Output) 
     Ok(Exit::Ok)
 }
 
-/// Tells each step; whether the drain was finished. A drain may take as long as its grace period, so a silent process is asked now and then
+/// Tells each step; whether the drain was finished. A drain may take as long as its grace periods, so a silent process is asked now and then
 /// whether it is there at all.
 async fn tell(lines: &mut Lines<Progress>, client: &Client, format: TextOrJson, out: &mut Output) -> Result<bool, Failure> {
     let mut drained = false;

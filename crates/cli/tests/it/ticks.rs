@@ -14,6 +14,7 @@ const SCHED_OTHER: &str = "0";
 /// Starts berth without the right to real time, whoever runs the tests.
 fn up_without_real_time(home: &Home, arguments: &[&str]) -> Up {
     let start = || {
+        // Of the whole process, unlike the capability; no other test asks for real time.
         let limit = getrlimit(Resource::Rtprio);
         setrlimit(Resource::Rtprio, Rlimit { current: Some(0), ..limit }).unwrap();
         // What a program may be able to do is bounded by the thread that starts it, so only this one gives it up. Who isn't root has nothing.
@@ -65,4 +66,5 @@ fn l30_without_real_time_guests_that_spin_are_cut_and_others_answered_and_the_lo
         });
         assert!(!up.says(told, Duration::from_millis(300)), "{}", up.said());
     }
+    assert_eq!(up.said().matches(told).count(), 1, "{}", up.said());
 }

@@ -91,7 +91,7 @@ impl Job {
         };
         match p3.get() {
             Ok(set) => Ok(Some(&set.engine)),
-            Err(error) => Err(CompileError::Failed(format!("the engine for WASI 0.3 can't be made: {error}"))),
+            Err(error) => Err(CompileError::Failed(error.clone())),
         }
     }
 

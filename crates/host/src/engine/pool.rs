@@ -13,7 +13,10 @@ const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// The same for stacks that are zeroed; without it, zeroing them costs more than the request.
 const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// Most that host functions use of a stack that guests called them on: they don't call each other in circles. (Measured: a tenth of it.)
-pub(super) const HOST_FRAMES_BYTES: usize = 128 << 10;
+const HOST_FRAMES_BYTES: usize = 128 << 10;
+/// How often guests may use up their limit on one stack: a host function that was called from deep down calls `cabi_realloc`, for which the
+/// engine counts anew.
+const DEPTHS_PER_STACK: usize = 2;
 /// The part of what may be kept that is left to memories and tables where stacks are kept as they are: one in this many.
 const STACKS_LEAVE: u64 = 3;
 /// Tables that a component instance has on average, for which the pool has room.
@@ -131,7 +134,7 @@ pub(crate) struct PoolLoad {
 ///
 /// After a peak every slot that was used keeps its share, and nothing gives it back; so the shares are sized for all slots: slots of
 /// one engine x engines x (memory + tables + stack) is at most `keep_resident_bytes`, by default a quarter of the memory budget. With the
-/// defaults, some 2,300 slots in each of two engines, a budget of 18 GiB keeps 288 KiB of memory and 88 KiB of tables, and stacks as they
+/// defaults, some 2,300 slots in each of two engines, a budget of 36 GiB keeps 756 KiB of memory and 128 KiB of tables, and stacks as they
 /// are; 12 GiB keep 484 KiB and 192 KiB of tables and stack; 1 GiB keeps 36 KiB and 20 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
@@ -149,13 +152,18 @@ pub(super) enum StackKeep {
     Top(usize),
 }
 
+/// Most that becomes resident of a stack, bytes.
+fn whole(config: &HostConfig) -> usize {
+    DEPTHS_PER_STACK * config.stack_bytes + HOST_FRAMES_BYTES
+}
+
 impl Keep {
     pub(super) fn of(config: &HostConfig) -> Keep {
         let engines = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
         let Room { instances, memories, tables, .. } = Room::of(config);
         let slots = u64::from(instances.max(memories).max(tables / TABLES_PER_SLOT)) * engines;
         let bytes = config.keep_resident_bytes();
-        let stacks = u64::from(instances) * engines * (config.stack_bytes + HOST_FRAMES_BYTES) as u64;
+        let stacks = u64::from(instances) * engines * whole(config) as u64;
         let fit = stacks <= bytes - bytes / STACKS_LEAVE;
         let share = usize::try_from((bytes - if fit { stacks } else { 0 }) / slots).unwrap_or(usize::MAX);
         let pages = |bytes: usize| bytes & !4095;
@@ -226,17 +234,27 @@ mod tests {
                 let config = HostConfig { memory_budget_bytes: budget, slots, keep_resident_bytes: kept, ..HostConfig::default() };
                 let keep = Keep::of(&config);
                 let stack = match keep.stack {
-                    StackKeep::Whole => config.stack_bytes + HOST_FRAMES_BYTES,
+                    StackKeep::Whole => whole(&config),
                     StackKeep::Top(bytes) => bytes,
                 };
                 let each = (keep.memory + 2 * keep.table + stack) as u64;
-                let engines = if config.wasi_p3 { 2 } else { 1 };
+                let engines = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
                 assert!(each * u64::from(config.instances()) * engines <= kept.unwrap_or(budget / 4), "{budget} {slots} {kept:?}");
                 assert!(keep.memory <= 2 << 20, "{budget} {slots} {kept:?}: {}", keep.memory);
                 let plain = kept.is_none() && budget >= 1 << 30;
                 assert!(!plain || keep.memory >= 24 << 10, "{budget} {slots}: {}", keep.memory);
             }
         }
+    }
+
+    #[test]
+    fn stacks_stay_as_they_are_where_two_thirds_of_what_may_be_kept_have_room_for_all() {
+        let config = HostConfig { instances: Some(100), wasi_p3: false, ..HostConfig::default() };
+        let stacks = 100 * (2 * 512 + 128) << 10;
+        let keep = |bytes| Keep::of(&HostConfig { keep_resident_bytes: Some(bytes), ..config.clone() });
+        assert_eq!(keep(stacks + stacks / 2 + 3).stack, StackKeep::Whole);
+        let Keep { stack: StackKeep::Top(top), .. } = keep(stacks + stacks / 2 - 3) else { panic!("there is no room for all") };
+        assert_eq!(top, STACK_KEEP_RESIDENT_BYTES);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -23,6 +24,8 @@ const GATHER_BYTES: usize = 64 << 10;
 /// How often gathering lets everything else of the thread go on before it gives up and streams: an instance that serves many requests at
 /// once takes a round for each to write. (Measured with sixteen: three rounds made two writes of most answers.)
 const GATHER_YIELDS: u32 = 16;
+/// How long gathering waits at most: beside guests that compute a round takes a tick and more.
+const GATHER_TIME: Duration = Duration::from_millis(5);
 
 /// The body of a guest's answer.
 pub struct GuestBody {
@@ -170,7 +173,7 @@ impl GuestBody {
 
 /// Polls the body until it ends, waits, fails or is large.
 async fn collect(rest: &mut WasiBody, ready: &mut VecDeque<Frame<Bytes>>) -> Gathered {
-    let (mut size, mut yields) = (0, 0);
+    let (mut size, mut yields, mut waits_since) = (0, 0, None);
     while size <= GATHER_BYTES {
         match poll_fn(|cx| Poll::Ready(Pin::new(&mut *rest).poll_frame(cx))).await {
             Poll::Ready(Some(Ok(frame))) => {
@@ -186,7 +189,7 @@ async fn collect(rest: &mut WasiBody, ready: &mut VecDeque<Frame<Bytes>>) -> Gat
                 return Gathered::Broken;
             }
             Poll::Ready(None) => return Gathered::Complete,
-            Poll::Pending if yields < GATHER_YIELDS => {
+            Poll::Pending if yields < GATHER_YIELDS && waits_since.get_or_insert_with(Instant::now).elapsed() < GATHER_TIME => {
                 yields += 1;
                 tokio::task::yield_now().await;
             }

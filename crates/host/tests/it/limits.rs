@@ -125,8 +125,9 @@ async fn l31_a_stack_that_overflows_ends_the_request() {
 
 #[tokio::test]
 async fn l31_a_stack_that_was_used_up_leaves_no_more_than_is_counted_for_it() {
-    let bench = Bench::with(|config| config.keep_resident_bytes = Some(1 << 40));
-    let (stack, host_frames, pool) = (512 << 10, 128 << 10, 2 << 20);
+    // A size that no other thread's stack has.
+    let (stack, host_frames, pool) = (448 << 10, 128 << 10, (448 + 1536) << 10);
+    let bench = Bench::with(|config| (config.keep_resident_bytes, config.stack_bytes) = (Some(1 << 40), 448 << 10));
     for guest in ["p2", "p3"] {
         bench.run(workload(guest, guest, &[guest])).await;
         let used_up = || stacks(pool).into_iter().filter(|resident| *resident > stack / 2).collect::<Vec<_>>();
@@ -139,14 +140,22 @@ async fn l31_a_stack_that_was_used_up_leaves_no_more_than_is_counted_for_it() {
     }
 }
 
-/// Resident bytes of each of this process's mappings of `size` bytes: the pools' stacks lie between guard pages.
+/// Resident bytes of each writable mapping of `size` bytes that is of no file: the pools' stacks lie between guard pages.
 fn stacks(size: u64) -> Vec<u64> {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let sizes = |name: &str| {
-        let kib = |line: &str| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok();
-        maps.lines().filter_map(|line| kib(line).map(|kib| kib << 10)).collect::<Vec<_>>()
-    };
-    sizes("Size:").into_iter().zip(sizes("Rss:")).filter(|(of, _)| *of == size).map(|(_, resident)| resident).collect()
+    let (mut found, mut of_a_stack) = (Vec::new(), false);
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let kib = |field: &str| field.parse::<u64>().unwrap() << 10;
+        match fields[..] {
+            // A range, its rights, and an inode.
+            [_, rights, _, _, inode, ..] if rights.len() == 4 => of_a_stack = rights.starts_with("rw") && inode == "0",
+            ["Size:", bytes, "kB"] => of_a_stack &= kib(bytes) == size,
+            ["Rss:", bytes, "kB"] if of_a_stack => found.push(kib(bytes)),
+            _ => {}
+        }
+    }
+    found
 }
 
 #[tokio::test]

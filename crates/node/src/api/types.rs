@@ -205,6 +205,6 @@ impl From<WorkloadFigures> for Figures {
 pub enum Progress {
     /// No new requests are taken; those under way finish.
     Draining,
-    /// None is left, or the grace period is over.
+    /// None is left, or the grace period is over; services have ended after them, or theirs is over too.
     Drained,
 }
