@@ -59,6 +59,7 @@ pub(crate) enum CompileError {
     TableTooLarge { elements: u64, largest: u32 },
     #[error("the host is compiling as many components as it may, and {0} more wait for it (compile-queue)")]
     QueueFull(usize),
+    /// Told by seats: those who wait for one compile may be of several plans.
     #[error(transparent)]
     Compose(#[from] ComposeError),
     #[error("{0}")]

@@ -28,39 +28,41 @@ pub const MAX_COMPOSED_BYTES: usize = 512 << 20;
 pub struct Composed {
     /// The component.
     pub bytes: Vec<u8>,
-    /// Where each member's own binary lies in it, by part, in the order of the bytes: the offset of a trap's frame names the member.
+    /// Where each member's own binary lies in it, with the member's seat, in the order of the bytes: the offset of a trap's frame names the
+    /// member.
     pub spans: Vec<(Range<u64>, usize)>,
 }
 
 impl Composed {
-    /// The part whose code is at `offset`.
-    pub fn part_at(&self, offset: u64) -> Option<usize> {
-        self.spans.iter().find(|(span, _)| span.contains(&offset)).map(|(_, part)| *part)
+    /// The seat of the member whose code is at `offset`.
+    pub fn seat_at(&self, offset: u64) -> Option<usize> {
+        self.spans.iter().find(|(span, _)| span.contains(&offset)).map(|(_, seat)| *seat)
     }
 }
 
-/// Why a unit can't be composed.
+/// Why a unit can't be composed. Members are told by their seats, their places in [`Unit::members`]: what one [`identity`] stands for fails
+/// alike in every plan, also where the parts have other numbers. Who knows the member's name puts it in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     /// The bytes of a member are missing.
-    #[error("component {part} of the plan was handed over without bytes")]
+    #[error("it was handed over without bytes")]
     NoBytes {
-        /// The part.
-        part: usize,
+        /// The member's seat.
+        seat: usize,
     },
-    /// A member's bytes are no valid component.
-    #[error("component {part} of the plan is not valid: {message}")]
+    /// A member's bytes are no component, or one of a form that can't be composed.
+    #[error("it can't be read: {message}")]
     Member {
-        /// The part.
-        part: usize,
+        /// The member's seat.
+        seat: usize,
         /// What is wrong.
         message: String,
     },
     /// What a member makes of a divided interface can't be told from what another makes ([`crate::is_divided`]).
-    #[error("component {part} of the plan can't have sockets of its own: {message}. Use those of WASI 0.2, or call it over HTTP")]
+    #[error("it can't have sockets of its own: {message}. Use those of WASI 0.2, or call it over HTTP")]
     Undivided {
-        /// The part.
-        part: usize,
+        /// The member's seat.
+        seat: usize,
         /// Why.
         message: String,
     },
@@ -71,13 +73,13 @@ pub enum ComposeError {
         bytes: usize,
     },
     /// An import of one member can't be satisfied by the other's export after all.
-    #[error("import `{import}` of component {importer} of the plan doesn't fit what component {exporter} exports: {message}")]
+    #[error("its import `{import}` doesn't fit what is exported for it: {message}")]
     Link {
-        /// The part that imports.
+        /// The seat of who imports.
         importer: usize,
         /// What.
         import: String,
-        /// The part that exports.
+        /// The seat of who exports.
         exporter: usize,
         /// What is wrong.
         message: String,
@@ -91,10 +93,10 @@ pub enum ComposeError {
 }
 
 impl ComposeError {
-    /// The part of the plan that it is about; none where it is about all of them.
-    pub fn part(&self) -> Option<usize> {
+    /// The seat of the member that it is about; none where it is about all of them.
+    pub fn seat(&self) -> Option<usize> {
         match self {
-            ComposeError::NoBytes { part } | ComposeError::Member { part, .. } | ComposeError::Undivided { part, .. } => Some(*part),
+            ComposeError::NoBytes { seat } | ComposeError::Member { seat, .. } | ComposeError::Undivided { seat, .. } => Some(*seat),
             ComposeError::Link { importer, .. } => Some(*importer),
             ComposeError::TooLarge { .. } | ComposeError::Compose(_) | ComposeError::Invalid(_) => None,
         }
@@ -108,36 +110,41 @@ impl ComposeError {
 ///
 /// When members are missing, too large together, no components, or of types that don't fit although the plan found no fault in them.
 pub fn compose(plan: &LinkPlan, unit: &Unit, bytes: &[&[u8]]) -> Result<Composed, ComposeError> {
-    let of = |part: usize| bytes.get(part).copied().ok_or(ComposeError::NoBytes { part });
+    let of = |seat: usize, part: usize| bytes.get(part).copied().ok_or(ComposeError::NoBytes { seat });
     if unit.members.len() <= 1 {
-        let bytes = of(unit.root)?;
-        return Ok(Composed { bytes: bytes.to_vec(), spans: vec![(0..bytes.len() as u64, unit.root)] });
+        let bytes = of(0, unit.root)?;
+        return Ok(Composed { bytes: bytes.to_vec(), spans: vec![(0..bytes.len() as u64, 0)] });
     }
     let mut total = 0;
-    for part in &unit.members {
-        total += of(*part)?.len();
+    for (seat, part) in unit.members.iter().enumerate() {
+        total += of(seat, *part)?.len();
     }
     if total > MAX_COMPOSED_BYTES {
         return Err(ComposeError::TooLarge { bytes: total });
     }
     let mut members = Vec::with_capacity(unit.members.len());
-    for (member, part) in unit.members.iter().copied().enumerate() {
+    for (seat, part) in unit.members.iter().copied().enumerate() {
         let fused = |import: &str| plan.link(part, import).is_some_and(|link| link.way == Way::Fused);
-        members.push(rewrite::member(of(part)?, member, &fused).map_err(|fault| blamed(part, &fault))?);
+        members.push(rewrite::member(of(seat, part)?, seat, &fused).map_err(|fault| blamed(seat, &fault))?);
     }
     let bytes = encode(plan, unit, &members)?;
     validate(&bytes)?;
-    let spans = spans::find(&bytes, &members, &unit.members)?;
+    let spans = spans::find(&bytes, &members)?;
     Ok(Composed { bytes, spans })
 }
 
-/// What is wrong with a part that can't be rewritten.
-fn blamed(part: usize, fault: &Fault) -> ComposeError {
+/// What is wrong with a member that can't be rewritten.
+fn blamed(seat: usize, fault: &Fault) -> ComposeError {
     let message = fault.to_string();
     match fault {
-        Fault::Binary(_) => ComposeError::Member { part, message },
-        _ => ComposeError::Undivided { part, message },
+        Fault::Binary(_) => ComposeError::Member { seat, message },
+        _ => ComposeError::Undivided { seat, message },
     }
+}
+
+/// A member whose use of a divided interface has a form that isn't followed.
+fn overlooked(seat: usize, interface: &str, message: String) -> ComposeError {
+    blamed(seat, &Fault::Overlooked { interface: interface.to_owned(), message })
 }
 
 /// Builds the graph and writes it. The library panics where a type has a form that it doesn't know; a component must not end its host.
@@ -159,6 +166,7 @@ fn encode(plan: &LinkPlan, unit: &Unit, members: &[Rewritten]) -> Result<Vec<u8>
 struct Graph<'a> {
     graph: CompositionGraph,
     unit: &'a Unit,
+    members: &'a [Rewritten],
     /// By member.
     instances: Vec<NodeId>,
     /// What the root exports.
@@ -166,40 +174,43 @@ struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    fn new(unit: &'a Unit, members: &[Rewritten]) -> Result<Graph<'a>, ComposeError> {
+    fn new(unit: &'a Unit, members: &'a [Rewritten]) -> Result<Graph<'a>, ComposeError> {
         let mut graph = CompositionGraph::new();
         let (mut instances, mut exports) = (Vec::new(), Vec::new());
-        for (member, part) in unit.members.iter().copied().enumerate() {
-            let failed = |message: String| ComposeError::Member { part, message };
-            let name = format!("berth:m{member}");
-            let package = Package::from_bytes(&name, None, members[member].bytes.clone(), graph.types_mut());
+        for (seat, member) in members.iter().enumerate() {
+            let failed = |message: String| ComposeError::Member { seat, message };
+            let name = format!("berth:m{seat}");
+            let package = Package::from_bytes(&name, None, member.bytes.clone(), graph.types_mut());
             let package = package.map_err(|error| {
                 let message = format!("{error:#}");
-                // Valid before: something in it still asks for a function under its old name.
-                let overlooked = |interface| blamed(part, &Fault::Overlooked { interface, message: message.clone() });
-                members[member].divided.clone().map_or_else(|| failed(message.clone()), overlooked)
+                // Valid before, if it isn't now: something in it still asks for a function under its old name. Else the library may just not
+                // know a form of types that others do.
+                match &member.divided {
+                    Some(interface) if validate(&member.bytes).is_err() => overlooked(seat, interface, message),
+                    _ => failed(message),
+                }
             })?;
-            if member == 0 {
+            if seat == 0 {
                 exports = graph.types()[package.ty()].exports.keys().cloned().collect();
             }
             let package = graph.register_package(package).map_err(|error| failed(text(&error)))?;
             instances.push(graph.instantiate(package));
         }
-        Ok(Graph { graph, unit, instances, exports })
-    }
-
-    fn instance(&self, part: usize) -> Option<NodeId> {
-        self.unit.members.iter().position(|member| *member == part).map(|member| self.instances[member])
+        Ok(Graph { graph, unit, members, instances, exports })
     }
 
     fn link(&mut self, link: &Link) -> Result<(), ComposeError> {
-        let failed =
-            |message: String| ComposeError::Link { importer: link.importer, import: link.import.clone(), exporter: link.exporter, message };
-        let (Some(importer), Some(exporter)) = (self.instance(link.importer), self.instance(link.exporter)) else {
-            return Err(failed("it is not in the unit".to_owned()));
+        let seat = |part: usize| self.unit.members.iter().position(|member| *member == part);
+        let (Some(importer), Some(exporter)) = (seat(link.importer), seat(link.exporter)) else {
+            return Err(ComposeError::Compose(format!("one of those that `{}` links isn't among them", link.import)));
         };
-        let export = self.graph.alias_instance_export(exporter, &link.export).map_err(|error| failed(text(&error)))?;
-        self.graph.set_instantiation_argument(importer, &link.import, export).map_err(|error| failed(text(&error)))
+        let failed = |message: String| match self.members[exporter].passed_on.get(&link.export) {
+            // What makes sockets there has the exporter's name, which the importer can't ask for.
+            Some(interface) => overlooked(exporter, interface, message),
+            None => ComposeError::Link { importer, import: link.import.clone(), exporter, message },
+        };
+        let export = self.graph.alias_instance_export(self.instances[exporter], &link.export).map_err(|error| failed(text(&error)))?;
+        self.graph.set_instantiation_argument(self.instances[importer], &link.import, export).map_err(|error| failed(text(&error)))
     }
 
     fn export_root(&mut self) -> Result<(), ComposeError> {

@@ -49,8 +49,7 @@ impl Recipe {
         };
         let parts: Vec<&[u8]> = of.parts.iter().map(AsRef::as_ref).collect();
         let Composed { bytes, spans } = berth_link::compose(&of.plan, &of.unit, &parts)?;
-        let seat = |part: usize| of.unit.members.iter().position(|member| *member == part).unwrap_or(0);
-        Ok(Made { bytes: bytes.into(), spans: spans.into_iter().map(|(span, part)| (span, seat(part))).collect() })
+        Ok(Made { bytes: bytes.into(), spans })
     }
 
     /// Whether they will need the engine for WASI 0.3: those of several do when those of one do.

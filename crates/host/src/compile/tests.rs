@@ -4,9 +4,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use berth_link::{Link, LinkPlan, Way};
 use berth_model::image::ImageRef;
 use berth_model::resource::PullPolicy;
-use berth_model::workload::PullCredentials;
+use berth_model::workload::{Component, PullCredentials, Resources, Reuse};
 use berth_oci::{Artifact, FetchError, Prune, Source};
 use bytes::Bytes;
 
@@ -14,6 +15,7 @@ use super::*;
 use crate::code::CodeSettings;
 use crate::config::HostConfig;
 use crate::intake;
+use crate::prepare::PrepareError;
 
 /// A component that does nothing, one of many.
 fn component(number: u8) -> (Digest, Bytes) {
@@ -106,6 +108,51 @@ async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_f
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(Arc::ptr_eq(&one.0, &two.0) && one.1 != two.1);
     assert!(compiler.pool.running.lock().unwrap().is_empty());
+}
+
+/// A unit of a front that is linked to a library, which asks for sockets in a way that can't be its own; at these places in its plan, among
+/// `parts`. With the digest that stands for it, and the components of the plan.
+fn uncomposable(front: usize, lib: usize, parts: usize) -> (Digest, Arc<Unit>, Vec<Component>) {
+    let sockets = r#"(import "wasi:sockets/types@0.3.0" (instance
+        (export "tcp-socket" (type $t (sub resource))) (export "[constructor]tcp-socket" (func (result (own $t))))))"#;
+    let mut texts = vec!["(component)".to_owned(); parts];
+    texts[front] = r#"(component (import "x:lib/api" (instance)))"#.to_owned();
+    texts[lib] = format!(r#"(component {sockets} (instance $api) (export "x:lib/api" (instance $api)))"#);
+    let bytes: Vec<Bytes> = texts.iter().map(|text| wat::parse_str(text).unwrap().into()).collect();
+    let named = |part: usize| Component {
+        name: if part == lib { "lib".to_owned() } else { format!("other-{part}") },
+        image: ImageRef::File("/a.wasm".into()),
+        pull_policy: PullPolicy::IfNotPresent,
+        pull_credentials: None,
+        reuse: Reuse::default(),
+        resources: Resources::default(),
+        links: Vec::new(),
+    };
+    let unit = berth_link::Unit { root: front, members: vec![front, lib] };
+    let api = || "x:lib/api".to_owned();
+    let link = Link { importer: front, import: api(), exporter: lib, export: api(), way: Way::Fused };
+    let plan = LinkPlan { units: vec![unit.clone()], links: vec![link], entry: None };
+    let digests: Vec<Digest> = bytes.iter().map(|bytes| Digest::of(bytes)).collect();
+    let digest = berth_link::identity(&plan, &unit, &digests);
+    (digest, Arc::new(Unit { plan: Arc::new(plan), unit, parts: bytes }), (0..parts).map(named).collect())
+}
+
+#[tokio::test]
+async fn all_who_wait_for_what_cant_be_composed_hear_of_their_own_component() {
+    let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
+    let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
+    // The first has more components than the second, and others where the second has these two.
+    let asked = [uncomposable(3, 2, 4), uncomposable(1, 0, 2), uncomposable(0, 1, 2)];
+    let compiles = asked.iter().map(|(digest, unit, _)| compiler.compile(digest, Recipe::Composed(unit.clone()), &engines, provides));
+    let mut compiles: Vec<_> = compiles.map(Box::pin).collect();
+    for compile in &mut compiles {
+        assert!(futures::poll!(compile.as_mut()).is_pending());
+    }
+    assert_eq!(compiler.pool.running.lock().unwrap().len(), 1, "they wait for one compile");
+    for (result, (_, unit, components)) in futures::future::join_all(compiles).await.into_iter().zip(&asked) {
+        let error = PrepareError::of_unit(result.err().unwrap(), &unit.unit, &|part| &components[part]).to_string();
+        assert!(error.starts_with("component lib can't be composed with those that it is linked to: it can't have sockets"), "{error}");
+    }
 }
 
 #[tokio::test]

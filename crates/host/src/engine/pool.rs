@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn stacks_stay_as_they_are_where_two_thirds_of_what_may_be_kept_have_room_for_all() {
         let config = HostConfig { instances: Some(100), wasi_p3: false, ..HostConfig::default() };
-        let stacks = 100 * (2 * 512 + 128) << 10;
+        let stacks = (100 * (2 * 512 + 128)) << 10;
         let keep = |bytes| Keep::of(&HostConfig { keep_resident_bytes: Some(bytes), ..config.clone() });
         assert_eq!(keep(stacks + stacks / 2 + 3).stack, StackKeep::Whole);
         let Keep { stack: StackKeep::Top(top), .. } = keep(stacks + stacks / 2 - 3) else { panic!("there is no room for all") };

@@ -39,8 +39,9 @@ pub(crate) enum PrepareError {
     Unreadable { component: String, source: ReadError },
     #[error(transparent)]
     Linking(Box<LinkError>),
-    #[error("component {component} can't be composed with those that it is linked to: {source}")]
-    Compose { component: String, source: ComposeError },
+    /// `with` names whom, or says that it is all of them.
+    #[error("component {component} can't be composed with {with}: {source}")]
+    Compose { component: String, with: String, source: ComposeError },
     #[error(
         "no component exports HTTP: {} wasi:http/incoming-handler (0.2) or wasi:http/handler (0.3); {}", .expected, exported(.found)
     )]
@@ -69,18 +70,25 @@ impl PrepareError {
             CompileError::MissingImport(imports) => PrepareError::MissingImport { component, imports },
             CompileError::TableTooLarge { elements, largest } => PrepareError::TableTooLarge { component, elements, largest },
             CompileError::QueueFull(_) => PrepareError::CompileQueueFull { component, message: error.to_string() },
-            CompileError::Compose(source) => PrepareError::Compose { component, source },
+            CompileError::Compose(source) => PrepareError::Compose { component, with: "those that it is linked to".to_owned(), source },
             CompileError::Failed(message) => PrepareError::Compile { component, message },
         }
     }
 
-    /// What went wrong with `unit`: told of the component that it is about, or of the root. `spec` has the components of the plan.
+    /// What went wrong with `unit`: told of the component that it is about, or of the root. `spec` has the components of the plan. The error
+    /// may be one that another workload met, whose plan has other numbers; the seats are the same.
     pub(crate) fn of_unit<'a>(error: CompileError, unit: &Unit, spec: &dyn Fn(usize) -> &'a workload::Component) -> PrepareError {
-        let part = match &error {
-            CompileError::Compose(source) => source.part(),
-            _ => None,
+        let member = |seat: usize| unit.members.get(seat).map(|part| spec(*part));
+        let (about, exporter) = match &error {
+            CompileError::Compose(ComposeError::Link { importer, exporter, .. }) => (member(*importer), member(*exporter)),
+            CompileError::Compose(source) => (source.seat().and_then(member), None),
+            _ => (None, None),
         };
-        PrepareError::of_compile(error, spec(part.unwrap_or(unit.root)))
+        let mut told = PrepareError::of_compile(error, about.unwrap_or_else(|| spec(unit.root)));
+        if let (PrepareError::Compose { with, .. }, Some(exporter)) = (&mut told, exporter) {
+            with.clone_from(&exporter.name);
+        }
+        told
     }
 
     /// Why, in one CamelCase word.
@@ -137,8 +145,12 @@ mod tests {
         let told = |error: ComposeError| {
             PrepareError::of_unit(error.into(), &Unit { root: 1, members: vec![1, 0] }, &|part| &all[part]).to_string()
         };
-        let undivided = ComposeError::Undivided { part: 0, message: "it passes a:b/c on".to_owned() };
-        assert!(told(undivided).starts_with("component lib can't be composed"));
-        assert!(told(ComposeError::TooLarge { bytes: 1 }).starts_with("component front can't be composed"), "the root stands for all");
+        let undivided = ComposeError::Undivided { seat: 1, message: "it passes a:b/c on".to_owned() };
+        assert!(told(undivided).starts_with("component lib can't be composed with those that it is linked to: it can't have sockets"));
+        let link = ComposeError::Link { importer: 0, import: "a:b/c".to_owned(), exporter: 1, message: "it differs".to_owned() };
+        assert!(told(link).starts_with("component front can't be composed with lib: its import `a:b/c` doesn't fit"));
+        for of_all in [ComposeError::TooLarge { bytes: 1 }, ComposeError::NoBytes { seat: 2 }] {
+            assert!(told(of_all).starts_with("component front can't be composed"), "the root stands for all, and for what isn't there");
+        }
     }
 }

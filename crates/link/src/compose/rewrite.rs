@@ -7,6 +7,8 @@
 mod divide;
 mod sections;
 
+use std::collections::BTreeMap;
+
 use wasmparser::BinaryReaderError;
 
 use self::divide::Divided;
@@ -21,6 +23,8 @@ pub(super) struct Rewritten {
     pub(super) bytes: Vec<u8>,
     /// An interface of which it imports functions under names of its own.
     pub(super) divided: Option<String>,
+    /// Its exports that are such an interface, passed on as it is imported, with the interface.
+    pub(super) passed_on: BTreeMap<String, String>,
 }
 
 /// Why a member can't be written anew.
@@ -35,6 +39,9 @@ pub(super) enum Fault {
     /// A divided interface's type isn't where its functions could be renamed.
     #[error("it imports {interface} by a type that isn't written out")]
     Type { interface: String },
+    /// A divided interface's functions can't be renamed without those of another import.
+    #[error("it imports {interface} by a type by which it also imports something else")]
+    Shared { interface: String },
     /// Components are within each other too deep.
     #[error("the components in it that are given {interface} lie more than {most} deep")]
     Nested { interface: String, most: usize },
@@ -64,8 +71,11 @@ pub(super) fn member(bytes: &[u8], member: usize, fused: &dyn Fn(&str) -> bool) 
     text(&mut mark, MARK);
     mark.extend_from_slice(&u32::try_from(member).unwrap_or(u32::MAX).to_le_bytes());
     write(&mut out, CUSTOM, &mark);
-    let divided = divided.interface().filter(|_| member > 0).map(str::to_owned);
-    Ok(Rewritten { bytes: out, divided })
+    if member == 0 {
+        // The root's functions keep their names.
+        return Ok(Rewritten { bytes: out, divided: None, passed_on: BTreeMap::new() });
+    }
+    Ok(Rewritten { bytes: out, divided: divided.interface().map(str::to_owned), passed_on: divided.passed_on })
 }
 
 /// A section of imports under their names for `member`.

@@ -7,8 +7,8 @@ use wasmparser::{Parser, Payload};
 use super::ComposeError;
 use super::rewrite::Rewritten;
 
-/// The range of each member's binary, by part. Members are whole components within the outermost one, and no two of them are equal.
-pub(super) fn find(bytes: &[u8], members: &[Rewritten], parts: &[usize]) -> Result<Vec<(Range<u64>, usize)>, ComposeError> {
+/// The range of each member's binary, with its seat. Members are whole components within the outermost one, and no two of them are equal.
+pub(super) fn find(bytes: &[u8], members: &[Rewritten]) -> Result<Vec<(Range<u64>, usize)>, ComposeError> {
     let mut spans = Vec::with_capacity(members.len());
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -17,8 +17,8 @@ pub(super) fn find(bytes: &[u8], members: &[Rewritten], parts: &[usize]) -> Resu
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentSection { unchecked_range: range, .. } if depth == 1 => {
                 let binary = bytes.get(range.clone());
-                let member = members.iter().position(|member| binary == Some(member.bytes.as_slice()));
-                spans.extend(member.map(|member| (range.start as u64..range.end as u64, parts[member])));
+                let seat = members.iter().position(|member| binary == Some(member.bytes.as_slice()));
+                spans.extend(seat.map(|seat| (range.start as u64..range.end as u64, seat)));
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use berth_link::{ComposeError, Composed, World};
 
-use crate::support::{CONN, Planned, component, defining, exporting, guest, importing, plain, planned};
+use crate::support::{CONN, component, defining, exporting, guest, importing, plain, planned};
 
 fn imports(composed: &Composed) -> Vec<String> {
     let mut imports: Vec<String> = World::read(&composed.bytes).unwrap().imports().map(str::to_owned).collect();
@@ -24,18 +24,18 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Each span holds the marks of its own component and no other's.
-fn check_spans(planned: &Planned, composed: &Composed, marks: &[&str]) {
+/// Each span holds the marks of its own component and no other's; `marks` are those of the members by their seats.
+fn check_spans(composed: &Composed, marks: &[&str]) {
     assert_eq!(composed.spans.len(), marks.len());
-    for (span, part) in &composed.spans {
+    for (span, seat) in &composed.spans {
         let bytes = &composed.bytes[span.start as usize..span.end as usize];
         for (other, mark) in marks.iter().enumerate() {
-            assert_eq!(contains(bytes, mark), other == *part, "{mark} in the span of {}", planned.guests[*part].name);
+            assert_eq!(contains(bytes, mark), other == *seat, "{mark} in the span of the member at {seat}");
         }
-        assert_eq!(composed.part_at(span.start), Some(*part));
-        assert_eq!(composed.part_at(span.end - 1), Some(*part));
+        assert_eq!(composed.seat_at(span.start), Some(*seat));
+        assert_eq!(composed.seat_at(span.end - 1), Some(*seat));
     }
-    assert_eq!(composed.part_at(0), None);
+    assert_eq!(composed.seat_at(0), None);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn l38_every_member_but_the_root_imports_authority_under_names_of_its_own() {
         ]
     );
     assert_eq!(exports(&composed), ["x:root/api"], "only what the root exports");
-    check_spans(&planned, &composed, &["ROOTMARK", "LIBMARK", "DEEPMARK"]);
+    check_spans(&composed, &["ROOTMARK", "LIBMARK", "DEEPMARK"]);
 }
 
 /// Sockets of WASI 0.3, whose types and makers are one interface: what is handed over has to be of one type.
@@ -105,7 +105,7 @@ fn l38_members_share_the_types_of_sockets_and_each_makes_its_own() {
         guest("lib", &lib("x:impl/api", "x:lib/api")),
     ]);
     let error = berth_link::compose(&planned.plan, &planned.plan.units[0], &planned.bytes()).unwrap_err();
-    assert!(matches!(error, ComposeError::Undivided { part: 0, .. }), "{error}");
+    assert!(matches!(error, ComposeError::Undivided { seat: 0, .. }), "{error}");
 }
 
 /// A component within that has sockets from an export of another one within, which passes them on.
@@ -130,10 +130,30 @@ fn l38_a_member_whose_sockets_take_a_way_that_is_not_followed_is_refused_by_name
     let front = r#"(component (import "x:lib/api" (instance)))"#;
     let planned = planned(vec![guest("front", front), guest("lib", &passed)]);
     let error = berth_link::compose(&planned.plan, &planned.plan.units[0], &planned.bytes()).unwrap_err();
-    assert_eq!(error.part(), Some(1));
+    assert_eq!(error.seat(), Some(1));
     let error = error.to_string();
-    for text in ["component 1 ", "passes wasi:sockets/types@0.3.0 on", "tcp-socket.create", "WASI 0.2"] {
+    for text in ["passes wasi:sockets/types@0.3.0 on", "tcp-socket.create", "WASI 0.2"] {
         assert!(error.contains(text), "{text}: {error}");
+    }
+}
+
+/// A sibling that is to have sockets of the member's, which it exports as it imports them.
+#[test]
+fn l38_a_member_that_passes_its_sockets_on_to_a_sibling_is_the_one_that_is_refused() {
+    let sockets = r#"(import "wasi:sockets/types@0.3.0" (instance $s
+        (export "tcp-socket" (type $t (sub resource))) (export "[static]tcp-socket.create" (func (result (own $t))))))"#;
+    for name in ["wasi:sockets/types@0.3.0", "x:own/sockets"] {
+        let front = format!("(component {})", sockets.replace("wasi:sockets/types@0.3.0", name));
+        let lib = format!("(component {sockets} (export \"{name}\" (instance $s)))");
+        let planned = planned(vec![guest("front", &front).link(name, "lib"), guest("lib", &lib)]);
+        let error = berth_link::compose(&planned.plan, &planned.plan.units[0], &planned.bytes()).unwrap_err();
+        assert!(matches!(error, ComposeError::Undivided { seat: 1, .. }), "{error:?}");
+        assert!(error.to_string().contains("passes wasi:sockets/types@0.3.0 on"), "{error}");
+
+        // Who asks for none of what makes sockets is given the rest.
+        let front = front.replace(r#"(export "[static]tcp-socket.create" (func (result (own $t))))"#, "");
+        let planned = self::planned(vec![guest("front", &front).link(name, "lib"), guest("lib", &lib)]);
+        assert_eq!(imports(&planned.compose("front")), ["wasi:sockets/types@0.3.0"]);
     }
 }
 
@@ -147,7 +167,7 @@ fn a_diamonds_foot_is_there_once() {
     ]);
     let composed = planned.compose("a");
     assert_eq!(imports(&composed), ["m3-wasi:cli/stderr@0.2.0"]);
-    check_spans(&planned, &composed, &["AMARK", "BMARK", "CMARK", "DMARK"]);
+    check_spans(&composed, &["AMARK", "BMARK", "CMARK", "DMARK"]);
     let printed = composed.bytes.windows(5).filter(|window| window == b"DMARK").count();
     assert_eq!(printed, 1);
 }
@@ -162,9 +182,9 @@ fn equal_components_are_told_apart() {
         guest("user", &plain(&["x:twin/api"], &["x:other/api"])).link("x:twin/api", "two"),
     ]);
     let composed = planned.compose("root");
-    let mut parts: Vec<usize> = composed.spans.iter().map(|(_, part)| *part).collect();
-    parts.sort_unstable();
-    assert_eq!(parts, [0, 1, 2, 3]);
+    let mut seats: Vec<usize> = composed.spans.iter().map(|(_, seat)| *seat).collect();
+    seats.sort_unstable();
+    assert_eq!(seats, [0, 1, 2, 3]);
     assert_eq!(composed.spans.iter().map(|(span, _)| span.start).collect::<std::collections::HashSet<_>>().len(), 4);
 }
 
@@ -272,10 +292,10 @@ fn bytes_that_are_missing_or_broken_are_named() {
     let planned = planned(vec![guest("a", &plain(&["x:b/api"], &[])), guest("b", &plain(&[], &["x:b/api"]))]);
     let unit = &planned.plan.units[0];
     let error = berth_link::compose(&planned.plan, unit, &planned.bytes()[..1]).unwrap_err();
-    assert_eq!(error, ComposeError::NoBytes { part: 1 });
+    assert_eq!(error, ComposeError::NoBytes { seat: 1 });
     let other = component("(component)");
     let error = berth_link::compose(&planned.plan, unit, &[&planned.guests[0].bytes, &other]).unwrap_err();
     assert!(matches!(error, ComposeError::Link { importer: 0, exporter: 1, .. }), "{error}");
     let error = berth_link::compose(&planned.plan, unit, &[&planned.guests[0].bytes, &other[..7]]).unwrap_err();
-    assert!(matches!(error, ComposeError::Member { part: 1, .. }), "{error}");
+    assert!(matches!(error, ComposeError::Member { seat: 1, .. }), "{error}");
 }

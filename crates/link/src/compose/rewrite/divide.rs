@@ -27,8 +27,12 @@ pub(super) struct Divided {
     member: usize,
     /// Types of such imports, with the name of one.
     types: BTreeMap<u32, String>,
+    /// Types of the other imports that are instances.
+    others: BTreeSet<u32>,
     /// The imports as instances.
     instances: BTreeMap<u32, String>,
+    /// The imports that are exported again: under which names.
+    pub(super) passed_on: BTreeMap<String, String>,
     /// Components within that are given one: under which names.
     within: BTreeMap<u32, BTreeSet<String>>,
     /// How many of what there is counted by index come before each section.
@@ -71,8 +75,16 @@ impl Divided {
     }
 
     fn find_at(sections: &[Section<'_>], member: usize, divided: &dyn Fn(&str) -> bool, depth: usize) -> Result<Divided, Fault> {
-        let before = Vec::with_capacity(sections.len());
-        let mut found = Divided { member, types: BTreeMap::new(), instances: BTreeMap::new(), within: BTreeMap::new(), before, depth };
+        let mut found = Divided {
+            member,
+            types: BTreeMap::new(),
+            others: BTreeSet::new(),
+            instances: BTreeMap::new(),
+            passed_on: BTreeMap::new(),
+            within: BTreeMap::new(),
+            before: Vec::with_capacity(sections.len()),
+            depth,
+        };
         let mut counts = Counts::default();
         for section in sections {
             found.before.push(counts);
@@ -89,9 +101,13 @@ impl Divided {
             IMPORTS => {
                 for import in section.imports()? {
                     let import = import?;
-                    if let (ComponentTypeRef::Instance(ty), true) = (import.ty, divided(import.name.name)) {
-                        self.types.insert(ty, import.name.name.to_owned());
-                        self.instances.insert(counts.instances, import.name.name.to_owned());
+                    match import.ty {
+                        ComponentTypeRef::Instance(ty) if divided(import.name.name) => {
+                            self.types.insert(ty, import.name.name.to_owned());
+                            self.instances.insert(counts.instances, import.name.name.to_owned());
+                        }
+                        ComponentTypeRef::Instance(ty) => drop(self.others.insert(ty)),
+                        _ => {}
                     }
                     counts.add(import.ty.kind());
                 }
@@ -103,7 +119,11 @@ impl Divided {
             }
             EXPORTS => {
                 for export in section.exports()? {
-                    counts.add(export?.kind);
+                    let export = export?;
+                    if let (ComponentExternalKind::Instance, Some(interface)) = (export.kind, self.instances.get(&export.index)) {
+                        self.passed_on.insert(export.name.name.to_owned(), interface.clone());
+                    }
+                    counts.add(export.kind);
                 }
             }
             INSTANCES => {
@@ -170,7 +190,11 @@ impl Divided {
             let ComponentType::Instance(declarations) = ty else { return Err(Fault::Type { interface: interface.clone() }) };
             for declaration in declarations {
                 if let InstanceTypeDeclaration::Export { name, ty: ComponentTypeRef::Func(_) } = declaration {
-                    names.push((name.name, self.name(interface, name.name)?));
+                    let renamed = self.name(interface, name.name)?;
+                    if renamed != name.name && self.others.contains(&index) {
+                        return Err(Fault::Shared { interface: interface.clone() });
+                    }
+                    names.push((name.name, renamed));
                 }
             }
         }

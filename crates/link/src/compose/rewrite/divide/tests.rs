@@ -81,6 +81,28 @@ fn a_component_within_that_has_sockets_of_another_is_left_alone() {
     assert_eq!(asked(&component(&body), 1, &|_| false), ["[static]tcp-socket.m1-create", METHOD]);
 }
 
+/// An instance that is fused, or any other, has the functions that its type says, under their own names.
+#[test]
+fn l38_a_type_that_another_import_has_too_is_refused_where_it_would_be_renamed() {
+    let shared = |ty: &str| {
+        let imports = format!("(import \"{SOCKETS}\" (instance (type $both)))");
+        let other = "(import \"x:own/sockets\" (instance (type $both)))";
+        let ty = ty.replacen("(instance $s", "(type $both (instance", 1) + ")";
+        [component(&format!("{ty} {imports} {other}")), component(&format!("{ty} {other} {imports}"))]
+    };
+    for bytes in shared(&interface(MAKER, METHOD)) {
+        let fault = member(&bytes, 1, &|_| false).err();
+        assert_eq!(fault, Some(Fault::Shared { interface: SOCKETS.to_owned() }));
+        assert_eq!(asked(&bytes, 0, &|_| false), [MAKER, METHOD], "the root's functions keep their names");
+        assert_eq!(asked(&bytes, 1, &|import| import == SOCKETS), [MAKER, METHOD], "no import is the host's");
+    }
+    let methods =
+        interface(METHOD, "[method]tcp-socket.address").replace("(func (result (own $t)))", "(func (param \"self\" (borrow $t)))");
+    for bytes in shared(&methods) {
+        assert_eq!(asked(&bytes, 1, &|_| false), [METHOD, "[method]tcp-socket.address"], "nothing is renamed");
+    }
+}
+
 #[test]
 fn l38_nobody_asks_for_what_another_makes_sockets_with() {
     let theirs = component(&user("[static]tcp-socket.m1-create", METHOD));
