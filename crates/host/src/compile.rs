@@ -128,6 +128,15 @@ pub(crate) struct Provides {
     pub(crate) largest_table: u32,
 }
 
+/// What a component that is asked for comes to.
+struct Answer {
+    compiling: Compiling,
+    /// Whether a workload had asked for it before.
+    known: bool,
+    /// Whether somebody else began it, and it is still under way.
+    joined: bool,
+}
+
 /// A component, as it is asked for.
 struct Asked<'a> {
     digest: &'a Digest,
@@ -174,9 +183,16 @@ impl Compiler {
         engines: &Engines,
         provides: Provides,
     ) -> Result<(Arc<Compiled>, bool), CompileError> {
-        let asked = Asked { digest, recipe: recipe.into(), engines: engines.handles(), provides, ahead: false };
-        let (compiling, known) = self.pool.ask(&self.tasks, asked);
-        compiling.await.map(|compiled| (compiled, known))
+        let recipe = recipe.into();
+        loop {
+            let asked = Asked { digest, recipe: recipe.clone(), engines: engines.handles(), provides, ahead: false };
+            let Answer { compiling, known, joined } = self.pool.ask(&self.tasks, asked);
+            match compiling.await {
+                // Of whoever began it, who may lack what a sibling of this one provides.
+                Err(CompileError::MissingImport(_)) if joined => {}
+                ended => return ended.map(|compiled| (compiled, known)),
+            }
+        }
     }
 
     /// Runs work on a component's bytes where it holds up nobody, within the bound on loads.
@@ -199,24 +215,24 @@ impl Compiler {
 }
 
 impl Pool {
-    /// What is known or being compiled of a component; else its compile begins. And whether a workload had asked for it before.
-    fn ask(self: &Arc<Pool>, tasks: &TaskTracker, component: Asked<'_>) -> (Compiling, bool) {
+    /// What is known or being compiled of a component; else its compile begins.
+    fn ask(self: &Arc<Pool>, tasks: &TaskTracker, component: Asked<'_>) -> Answer {
         let Asked { digest, recipe, engines: (p2, p3), provides, ahead } = component;
         let ask = |asked: &AtomicBool| if ahead { asked.load(Ordering::Relaxed) } else { asked.swap(true, Ordering::Relaxed) };
         let known = self.known.lock().expect("no panic while held");
         if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
             let known = ask(&compiled.asked);
-            return (futures::future::ready(Ok(compiled)).boxed().shared(), known);
+            return Answer { compiling: futures::future::ready(Ok(compiled)).boxed().shared(), known, joined: false };
         }
         let mut running = self.running.lock().expect("no panic while held");
         if let Some((compiling, asked)) = running.get(digest) {
-            return (compiling.clone(), ask(asked));
+            return Answer { compiling: compiling.clone(), known: ask(asked), joined: true };
         }
         let asked = Arc::new(AtomicBool::new(!ahead));
         let (code, metrics) = (self.code.clone(), self.metrics.clone());
         let compiling = self.start(tasks, Job { digest: digest.clone(), code, metrics, recipe, p2, p3, provides, asked: asked.clone() });
         running.insert(digest.clone(), (compiling.clone(), asked));
-        (compiling, false)
+        Answer { compiling, known: false, joined: false }
     }
 
     /// A compile as a task of its own, which ends by telling what it made.

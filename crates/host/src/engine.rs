@@ -33,6 +33,9 @@ pub(crate) struct Engines {
 /// little else gets memory from the system. Or why it can't be made.
 pub(crate) type Coming = Later<Result<EngineSet, String>>;
 
+/// What to do where an engine can't be made.
+pub(crate) const WAY_OUT: &str = "instances reserve address space, so a machine that bounds it may need fewer of them (instances, slots)";
+
 /// An engine and its linkers.
 #[derive(Clone)]
 pub(crate) struct EngineSet {
@@ -86,11 +89,6 @@ impl Engines {
         }
     }
 
-    /// The engine of WASI 0.3 for whoever makes what wasn't asked for; none where that is off.
-    pub(crate) fn coming(&self) -> Option<Arc<Coming>> {
-        self.p3.clone()
-    }
-
     /// The engine of WASI 0.2, and the other where there is one, to be waited for by who needs it.
     pub(crate) fn handles(&self) -> (Engine, Option<Arc<Coming>>) {
         (self.p2.engine.clone(), self.p3.clone())
@@ -100,9 +98,7 @@ impl Engines {
 fn coming(config: HostConfig) -> Coming {
     Later::new(move || {
         EngineSet::new(&config, Flavor::P3).map_err(|error| {
-            let error = format!(
-                "the engine for WASI 0.3 can't be made: {error:#}; instances reserve address space, so a machine that bounds it may need fewer of them (instances, slots)"
-            );
+            let error = format!("the engine for WASI 0.3 can't be made: {error:#}; {WAY_OUT}");
             tracing::error!("{error}; what uses 0.3 doesn't run until berth is started anew");
             error
         })

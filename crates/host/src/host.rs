@@ -25,7 +25,7 @@ use crate::compile::{CompileBounds, Compiler};
 use crate::component::Shared;
 use crate::config::HostConfig;
 use crate::egress::permit::GuestConnections;
-use crate::engine::Engines;
+use crate::engine::{Engines, WAY_OUT};
 use crate::guest_store::Spent;
 use crate::ingress::Ingress;
 use crate::inspect::{self, Inspected};
@@ -59,9 +59,7 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The engine refuses its configuration.
-    #[error(
-        "the WebAssembly engine can't start: {0}; instances reserve address space, so a machine that bounds it may need fewer of them (instances, slots)"
-    )]
+    #[error("the WebAssembly engine can't start: {0}; {WAY_OUT}")]
     Engine(String),
     /// Ephemeral volumes can't be where they are to be.
     #[error("the folder of ephemeral volumes, {path}, can't be used: {message}")]
@@ -149,7 +147,7 @@ impl Host {
         let routes = Arc::new(ArcSwap::from_pointee(Routes::empty()));
         let server = Server::bind(server_config(&config))?;
         let http_addr = server.local_addr();
-        let works = preparer.engines.coming().map(|p3| p3 as Arc<dyn Come>).into_iter().chain([tls as Arc<dyn Come>]);
+        let works = preparer.engines.handles().1.map(|p3| p3 as Arc<dyn Come>).into_iter().chain([tls as Arc<dyn Come>]);
         let afterwards = Afterwards::start(LATER, works.collect());
         let afterwards = afterwards.map_err(|error| StartError::Engine(format!("no thread could be made: {error}")))?;
         let threads = Threads::new(server.runtimes().to_vec());

@@ -21,7 +21,7 @@ use wasmtime::component::InstancePre;
 use crate::admission::{Admission, HostSlots};
 use crate::bridge::Siblings;
 use crate::bridge::calls::Calls;
-use crate::compile::{Compiled, Compiler, Provides};
+use crate::compile::{CompileError, Compiled, Compiler, Provides};
 use crate::component::{Component, Shared, Unit, Voice};
 use crate::config::HostConfig;
 use crate::copied::door::Door;
@@ -185,7 +185,13 @@ impl Preparer {
         let missing = if unit.members.len() == 1 && !carried { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
         let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides).await;
-        let (compiled, known) = compiled.map_err(|error| PrepareError::of_unit(error, unit, &|part| &fetched[part].spec))?;
+        let told = |error| PrepareError::of_unit(error, unit, &|part| &fetched[part].spec);
+        let (compiled, known) = compiled.map_err(told)?;
+        // Also where it was compiled for others, whose siblings provide it.
+        let lacks = missing(&compiled.inspection);
+        if !lacks.is_empty() {
+            return Err(told(CompileError::MissingImport(lacks)));
+        }
         let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };

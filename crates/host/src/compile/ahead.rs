@@ -26,8 +26,7 @@ impl Compiler {
             let work = async move {
                 let Ok(artifact) = source.fetch(&image, PullPolicy::IfNotPresent, None).await else { return };
                 let (digest, recipe) = (&artifact.digest, artifact.bytes.into());
-                let (compiling, _) = pool.ask(&tasks, Asked { digest, recipe, engines, provides, ahead: true });
-                let compiled = compiling.await;
+                let compiled = pool.ask(&tasks, Asked { digest, recipe, engines, provides, ahead: true }).compiling.await;
                 tokio::time::sleep(KEPT).await;
                 drop(compiled);
             };

@@ -86,12 +86,13 @@ impl Job {
 
     /// None for 0.3 where that is off. Blocks until it is made; an error where that failed.
     fn engine(&self, flavor: Flavor) -> Result<Option<&Engine>, CompileError> {
-        let Some(p3) = self.p3.as_ref().filter(|_| flavor == Flavor::P3) else {
-            return Ok((flavor == Flavor::P2).then_some(&self.p2));
-        };
-        match p3.get() {
-            Ok(set) => Ok(Some(&set.engine)),
-            Err(error) => Err(CompileError::Failed(error.clone())),
+        match (flavor, &self.p3) {
+            (Flavor::P2, _) => Ok(Some(&self.p2)),
+            (Flavor::P3, None) => Ok(None),
+            (Flavor::P3, Some(p3)) => match p3.get() {
+                Ok(set) => Ok(Some(&set.engine)),
+                Err(error) => Err(CompileError::Failed(error.clone())),
+            },
         }
     }
 

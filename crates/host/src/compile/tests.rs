@@ -110,6 +110,30 @@ async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_f
     assert!(compiler.pool.running.lock().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn who_lacks_an_import_that_a_sibling_of_another_provides_fails_alone() {
+    let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
+    let (digest, bytes) = component(0);
+    let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 });
+    let (mut lacks, mut has) = (Box::pin(compile(|_| vec!["a:b/c".into()])), Box::pin(compile(|_| Vec::new())));
+    assert!(futures::poll!(lacks.as_mut()).is_pending() && futures::poll!(has.as_mut()).is_pending());
+    assert_eq!(compiler.pool.running.lock().unwrap().len(), 1, "they wait for one compile");
+    assert_eq!(lacks.await.err(), Some(CompileError::MissingImport(vec!["a:b/c".into()])));
+    assert!(has.await.is_ok());
+}
+
+#[tokio::test]
+async fn without_an_engine_what_uses_wasi_03_fails_and_says_why() {
+    let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
+    let bytes: Bytes = wat::parse_str(r#"(component (import "wasi:clocks/types@0.3.0" (instance)))"#).unwrap().into();
+    let (digest, p3) = (Digest::of(&bytes), Coming::new(|| Err("no room (instances, slots)".to_owned())));
+    let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
+    let engines = (engines.handles().0, Some(Arc::new(p3)));
+    let asked = Asked { digest: &digest, recipe: bytes.into(), engines, provides, ahead: false };
+    let failed = compiler.pool.ask(&compiler.tasks, asked).compiling.await.err();
+    assert_eq!(failed, Some(CompileError::Failed("no room (instances, slots)".to_owned())));
+}
+
 /// A unit of a front that is linked to a library, which asks for sockets in a way that can't be its own; at these places in its plan, among
 /// `parts`. With the digest that stands for it, and the components of the plan.
 fn uncomposable(front: usize, lib: usize, parts: usize) -> (Digest, Arc<Unit>, Vec<Component>) {

@@ -339,7 +339,8 @@ impl Local {
         }
     }
 
-    /// Drains within the host's grace periods, the requests' and after it the services', and ends everything (L34). What was applied stays in the data folder.
+    /// Drains within the host's grace periods, the requests' and after it the services', and ends everything (L34). What was applied stays in
+    /// the data folder.
     pub async fn shutdown(mut self) {
         self.lifecycle.stop();
         self.control_shutdown.cancel();
