@@ -36,8 +36,11 @@ use crate::turn;
 /// Instances of one component that serve several requests at once.
 pub(crate) struct Workers {
     bounds: Bounds,
-    list: Arc<Mutex<Vec<Arc<Worker>>>>,
+    list: Arc<List>,
 }
+
+/// Those that may be given requests.
+type List = Mutex<Vec<Arc<Worker>>>;
 
 /// The outside of one worker.
 struct Worker {
@@ -112,7 +115,7 @@ impl Workers {
             let candidates = list.iter().enumerate().filter(|(_, worker)| (worker.thread == here) == own);
             candidates.into_iter().find_map(|(place, worker)| Some((place, worker.leases.reserve(&self.bounds, deadline)?)))
         };
-        let found = find(true).or_else(|| if list.len() >= self.bounds.keep { find(false) } else { None });
+        let found = find(true).or_else(|| if alive(&list) >= self.bounds.keep { find(false) } else { None });
         if let Some((place, lease)) = found {
             entry.component.metrics.reused.inc();
             let worker = list[place].clone();
@@ -143,6 +146,11 @@ impl Workers {
     }
 }
 
+/// How many of the instances may go on: one that is doomed stays in the list for a moment after its last answer, and takes nobody's place.
+fn alive(list: &[Arc<Worker>]) -> usize {
+    list.iter().filter(|worker| !worker.leases.is_doomed()).count()
+}
+
 /// A job that came back unstarted, with its slot again, if there is still time for it.
 fn again(component: &Component, mut job: Job, lease: Lease) -> Result<Job, Failure> {
     match lease.unused() {
@@ -160,7 +168,7 @@ fn again(component: &Component, mut job: Job, lease: Lease) -> Result<Job, Failu
 struct Run {
     component: Arc<Component>,
     unit: Arc<Unit>,
-    list: Weak<Mutex<Vec<Arc<Worker>>>>,
+    list: Weak<List>,
     bounds: Bounds,
     leases: Arc<Leases>,
     fate: Fate,
@@ -319,7 +327,10 @@ impl Run {
 
     /// Whether there are more workers than are kept.
     fn is_surplus(&self) -> bool {
-        self.list.upgrade().is_some_and(|list| list.lock().expect("no panic while held").len() > self.bounds.keep)
+        self.list.upgrade().is_some_and(|list| {
+            let list = list.lock().expect("no panic while held");
+            list.len() > self.bounds.keep && alive(&list) > self.bounds.keep
+        })
     }
 
     fn leave(&self) {
@@ -349,5 +360,27 @@ impl Run {
         }
         owed.lock().expect("no panic while held").retain(|(other, _)| *other != key);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doomed_instance_takes_nobodys_place() {
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let (leases, lease) = Leases::first(Instant::now());
+                let worker = Worker { thread: std::thread::current().id(), jobs: mpsc::channel(1).0, leases, fate: Fate::default() };
+                (Arc::new(worker), lease)
+            })
+            .collect();
+        let (list, leases): (Vec<_>, Vec<_>) = workers.into_iter().unzip();
+        assert_eq!(alive(&list), 2);
+        let [given_up, finished] = <[Lease; 2]>::try_from(leases).ok().unwrap();
+        drop(given_up);
+        finished.finished();
+        assert_eq!(alive(&list), 1);
     }
 }
