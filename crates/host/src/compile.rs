@@ -90,8 +90,14 @@ const LOADS: usize = 4;
 
 type Compiling = Shared<BoxFuture<'static, Result<Arc<Compiled>, CompileError>>>;
 
-/// A compile, and whether a workload has asked for it.
-type Running = (Compiling, Arc<AtomicBool>);
+/// A compile that is under way.
+struct Running {
+    compiling: Compiling,
+    /// Whether a workload asked for it.
+    asked: Arc<AtomicBool>,
+    /// How what is missing is judged for who began it.
+    missing: fn(&Inspection) -> Vec<String>,
+}
 
 /// How often the code of what is in use is noted as used: well within the days after which unused code may be removed.
 const TOUCH_EVERY: Duration = Duration::from_secs(3600);
@@ -133,8 +139,8 @@ struct Answer {
     compiling: Compiling,
     /// Whether a workload had asked for it before.
     known: bool,
-    /// Whether somebody else began it, and it is still under way.
-    joined: bool,
+    /// Whether it is under way for somebody who lacks what is missing by another measure.
+    by_another: bool,
 }
 
 /// A component, as it is asked for.
@@ -173,9 +179,9 @@ impl Compiler {
         CompileLoad { bounds: *bounds, running, waiting: waiting.load(Ordering::Relaxed), refused: metrics.compiles_refused.get() }
     }
 
-    /// The compiled form of what `recipe` makes, which `digest` stands for, and whether a workload had asked for it before. What asks for more than the host provides isn't
-    /// compiled. Who asks for what is being compiled waits for that, and holds no bytes meanwhile. Dropping the future leaves the compile
-    /// as it is.
+    /// The compiled form of what `recipe` makes, which `digest` stands for, and whether a workload had asked for it before. What asks for
+    /// more than the host provides isn't compiled; what was compiled for others is given out whatever it asks for. Who asks for what is
+    /// being compiled waits for that. Dropping the future leaves the compile as it is.
     pub(crate) async fn compile(
         &self,
         digest: &Digest,
@@ -186,10 +192,10 @@ impl Compiler {
         let recipe = recipe.into();
         loop {
             let asked = Asked { digest, recipe: recipe.clone(), engines: engines.handles(), provides, ahead: false };
-            let Answer { compiling, known, joined } = self.pool.ask(&self.tasks, asked);
+            let Answer { compiling, known, by_another } = self.pool.ask(&self.tasks, asked);
             match compiling.await {
                 // Of whoever began it, who may lack what a sibling of this one provides.
-                Err(CompileError::MissingImport(_)) if joined => {}
+                Err(CompileError::MissingImport(_)) if by_another => {}
                 ended => return ended.map(|compiled| (compiled, known)),
             }
         }
@@ -222,17 +228,18 @@ impl Pool {
         let known = self.known.lock().expect("no panic while held");
         if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
             let known = ask(&compiled.asked);
-            return Answer { compiling: futures::future::ready(Ok(compiled)).boxed().shared(), known, joined: false };
+            return Answer { compiling: futures::future::ready(Ok(compiled)).boxed().shared(), known, by_another: false };
         }
         let mut running = self.running.lock().expect("no panic while held");
-        if let Some((compiling, asked)) = running.get(digest) {
-            return Answer { compiling: compiling.clone(), known: ask(asked), joined: true };
+        if let Some(Running { compiling, asked, missing }) = running.get(digest) {
+            let by_another = !std::ptr::fn_addr_eq(*missing, provides.missing);
+            return Answer { compiling: compiling.clone(), known: ask(asked), by_another };
         }
         let asked = Arc::new(AtomicBool::new(!ahead));
         let (code, metrics) = (self.code.clone(), self.metrics.clone());
         let compiling = self.start(tasks, Job { digest: digest.clone(), code, metrics, recipe, p2, p3, provides, asked: asked.clone() });
-        running.insert(digest.clone(), (compiling.clone(), asked));
-        Answer { compiling, known: false, joined: false }
+        running.insert(digest.clone(), Running { compiling: compiling.clone(), asked, missing: provides.missing });
+        Answer { compiling, known: false, by_another: false }
     }
 
     /// A compile as a task of its own, which ends by telling what it made.

@@ -2,6 +2,7 @@
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::SystemTime;
 
 use berth_link::{Link, LinkPlan, Way};
@@ -120,6 +121,24 @@ async fn who_lacks_an_import_that_a_sibling_of_another_provides_fails_alone() {
     assert_eq!(compiler.pool.running.lock().unwrap().len(), 1, "they wait for one compile");
     assert_eq!(lacks.await.err(), Some(CompileError::MissingImport(vec!["a:b/c".into()])));
     assert!(has.await.is_ok());
+}
+
+#[tokio::test]
+async fn all_who_lack_the_same_hear_it_of_one_compile() {
+    let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
+    let (digest, bytes) = component(0);
+    let provides = Provides { missing: |_| vec!["a:b/c".into()], largest_table: 0 };
+    let mut compiles: Vec<_> = (0..3).map(|_| Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides))).collect();
+    for compile in &mut compiles {
+        assert!(futures::poll!(compile.as_mut()).is_pending());
+    }
+    let lacks = |ended: Result<_, CompileError>| assert_eq!(ended.err(), Some(CompileError::MissingImport(vec!["a:b/c".into()])));
+    lacks(compiles.remove(0).await);
+    for mut compile in compiles {
+        // None has begun another.
+        let Poll::Ready(ended) = futures::poll!(compile.as_mut()) else { panic!("it waits for another compile") };
+        lacks(ended);
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(crate) struct Workers {
     list: Arc<List>,
 }
 
-/// Those that may be given requests.
+/// Those that may be given requests, and for a while those that were doomed.
 type List = Mutex<Vec<Arc<Worker>>>;
 
 /// The outside of one worker.
@@ -146,9 +146,10 @@ impl Workers {
     }
 }
 
-/// How many of the instances may go on: one that is doomed stays in the list for a moment after its last answer, and takes nobody's place.
+/// How many of the instances may go on: one that is doomed, or dead, stays in the list until its task comes to leave, and takes nobody's
+/// place.
 fn alive(list: &[Arc<Worker>]) -> usize {
-    list.iter().filter(|worker| !worker.leases.is_doomed()).count()
+    list.iter().filter(|worker| !worker.leases.is_doomed() && !worker.fate.is_dead()).count()
 }
 
 /// A job that came back unstarted, with its slot again, if there is still time for it.
@@ -368,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_doomed_instance_takes_nobodys_place() {
+    fn an_instance_that_is_doomed_or_dead_takes_nobodys_place() {
         let workers: Vec<_> = (0..2)
             .map(|_| {
                 let (leases, lease) = Leases::first(Instant::now());
@@ -382,5 +383,7 @@ mod tests {
         drop(given_up);
         finished.finished();
         assert_eq!(alive(&list), 1);
+        list[1].fate.dead();
+        assert_eq!(alive(&list), 0);
     }
 }

@@ -44,6 +44,13 @@ async fn a_handler_that_nobody_exports_or_several_do_is_an_error_that_names_them
     assert_eq!(reason, "MissingImport");
     assert!(message.contains("alone") && message.contains("wasi:http/handler"), "{message}");
 
+    // Also where it runs for a workload whose sibling is its handler.
+    bench.run(unnamed(pair("p3-middleware", "p2", &Reuse::default()))).await;
+    let (reason, _) = refused(&bench, workload("late", "p3-middleware", &[])).await;
+    assert_eq!(reason, "MissingImport");
+    bench.host.stop_workload(&"default-pair".parse().unwrap()).unwrap();
+    bench.eventually("the pair is gone", || bench.host.statuses().iter().all(|status| status.id.to_string() != "default-pair")).await;
+
     let mut three = pair("p3-middleware", "p2", &Reuse::default());
     three.components.extend(workload("other", "p3", &[]).components);
     let (reason, message) = refused(&bench, three).await;
