@@ -173,22 +173,25 @@ fn read_all(response: IncomingResponse) -> String {
     }
 }
 
-/// Sends `mb` MiB to `path` of `to`, all of it before it reads what comes back; says how many bytes came.
+/// Sends `kb` KiB, or `mb` MiB, to `path` of `to`, all of it before it reads what comes back; says how many bytes came, and how many were
+/// taken. With `after` it has the response before it begins to send.
 pub fn upload(out: ResponseOutparam, target: &Target) {
     let request = request_to(target, &Method::Post, Vec::new());
     let body = request.body().expect("the body is taken once");
     let answered = outgoing_handler::handle(request, None);
+    if target.number("after", 0) > 0 && let Ok(answered) = &answered {
+        answered.subscribe().block();
+    }
     let stream = body.write().expect("the stream is taken once");
-    for _ in 0..target.number("mb", 1) * 256 {
-        if stream.blocking_write_and_flush(&[b'u'; 4096]).is_err() {
-            break;
-        }
+    let mut taken = 0;
+    while taken < target.number("kb", target.number("mb", 1) * 1024) && stream.blocking_write_and_flush(&[b'u'; 1024]).is_ok() {
+        taken += 1;
     }
     drop(stream);
     // The response says whether it was taken.
     let _ = OutgoingBody::finish(body, None);
     match wait(answered) {
-        Ok(response) => answer::text(out, 200, &format!("{}\n", read_all(response))),
+        Ok(response) => answer::text(out, 200, &format!("{}, {taken} KiB taken\n", read_all(response))),
         Err(code) => answer::text(out, 200, &format!("{code:?}\n")),
     }
 }

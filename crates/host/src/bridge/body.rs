@@ -5,8 +5,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -15,13 +18,22 @@ use crate::invoke::body::GuestBody;
 use crate::invoke::fate::Fate;
 use crate::metrics::Ended;
 
+/// How much of a body that nobody reads is taken from the caller all the same, bytes: as much as the server of Go's `net/http` reads on
+/// before it closes a connection.
+const UNREAD_BYTES: u64 = 256 << 10;
+
 /// The body of a guest's request, as who gets it sees it: a component of its workload, or a server elsewhere. It never looks whole when its
-/// writer is gone before it was.
-pub(crate) fn request(body: WasiBody, fate: Fate, limit: u64) -> WasiBody {
+/// writer is gone before it was. Who gets it needn't read it to the end: what is written then is taken until `until`, up to
+/// [`UNREAD_BYTES`], and thrown away, so that no caller fails because it was answered before it had written all.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub(crate) fn request(body: WasiBody, fate: Fate, limit: u64, until: Instant) -> WasiBody {
     if body.is_end_stream() {
         return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    RequestBody { body, fate, left: limit, limit, ended: false }.boxed_unsync()
+    RequestBody { body, fate, left: limit, limit, ended: false, until, runtime: Handle::current() }.boxed_unsync()
 }
 
 /// A request body that fails past its limit, and where its writer is gone before it was whole.
@@ -31,6 +43,9 @@ struct RequestBody {
     left: u64,
     limit: u64,
     ended: bool,
+    /// Until when what is left is taken, and where: whoever drops this may be outside of any runtime.
+    until: Instant,
+    runtime: Handle,
 }
 
 impl Body for RequestBody {
@@ -68,6 +83,31 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let _runtime = self.runtime.enter();
+        let unread = discard(std::mem::take(&mut self.body), self.left.min(UNREAD_BYTES));
+        let mut unread = Box::pin(tokio::time::timeout_at(self.until, unread));
+        // Most callers have written all by now.
+        if (&mut unread).now_or_never().is_none() {
+            self.runtime.spawn(unread);
+        }
+    }
+}
+
+/// Takes what comes until the end or an error, or until it is more than `most` bytes.
+async fn discard(mut body: WasiBody, mut most: u64) {
+    while let Some(Ok(frame)) = body.frame().await {
+        match most.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
+            Some(left) => most = left,
+            None => return,
+        }
     }
 }
 
@@ -166,11 +206,16 @@ mod tests {
         StreamBody::new(futures::stream::iter(frames)).boxed_unsync()
     }
 
+    /// As long as a test could take.
+    fn late() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
     #[tokio::test]
     async fn l31_a_request_body_beyond_the_callees_limit_fails() {
-        let whole = request(chunks(&[4, 6]), Fate::default(), 10).collect().await.unwrap();
+        let whole = request(chunks(&[4, 6]), Fate::default(), 10, late()).collect().await.unwrap();
         assert_eq!(whole.to_bytes().len(), 10);
-        let error = request(chunks(&[4, 7]), Fate::default(), 10).collect().await.unwrap_err();
+        let error = request(chunks(&[4, 7]), Fate::default(), 10, late()).collect().await.unwrap_err();
         assert!(matches!(error, Error::HttpRequestBodySize(Some(10))), "{error:?}");
     }
 
@@ -178,7 +223,7 @@ mod tests {
     async fn a_request_body_whose_writer_is_gone_is_not_whole() {
         let fate = Fate::default();
         fate.dead();
-        let mut body = request(chunks(&[4]), fate, 10);
+        let mut body = request(chunks(&[4]), fate, 10, late());
         assert!(body.frame().await.unwrap().is_ok());
         assert!(matches!(body.frame().await, Some(Err(Error::ConnectionTerminated))));
         assert!(body.frame().await.is_none());
@@ -187,6 +232,29 @@ mod tests {
     #[test]
     fn a_request_without_a_body_has_none_on_the_other_side() {
         let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
-        assert!(request(empty, Fate::default(), 10).is_end_stream());
+        assert!(request(empty, Fate::default(), 10, late()).is_end_stream());
+    }
+
+    /// A body that is written by hand, whose callee is gone, and how much of it was taken.
+    async fn left_unread(limit: u64, until: Instant) -> u64 {
+        let (writer, reader) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let frames = futures::stream::unfold(reader, |mut reader| async { Some((Ok(Frame::data(reader.recv().await?)), reader)) });
+        let body = request(StreamBody::new(frames).boxed_unsync(), Fate::default(), limit, until);
+        // As a store is dropped, where no runtime is.
+        std::thread::spawn(|| drop(body)).join().unwrap();
+        let (mut taken, chunk) = (0, Bytes::from(vec![0; 1024]));
+        while taken < 2 * UNREAD_BYTES && writer.send(chunk.clone()).await.is_ok() {
+            taken += chunk.len() as u64;
+        }
+        // One more is on its way when it closes.
+        taken.saturating_sub(2 * chunk.len() as u64)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_callee_leaves_unread_is_taken_up_to_a_bound_and_for_a_time() {
+        assert!((UNREAD_BYTES - 2048..=UNREAD_BYTES).contains(&left_unread(u64::MAX, late()).await));
+        assert!(left_unread(10_000, late()).await <= 10_000, "no more than the callee may get");
+        let passed = left_unread(u64::MAX, Instant::now()).await;
+        assert!(passed < 2048, "{passed}");
     }
 }

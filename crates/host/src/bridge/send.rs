@@ -157,7 +157,7 @@ impl Caller {
         let deadline = self.call.deadline.min(now + limits.request_timeout);
         let writer = self.call.fate.clone();
         let job = Job {
-            request: request.map(|body| body::request(body, writer, limits.max_request_body_bytes)),
+            request: request.map(|body| body::request(body, writer, limits.max_request_body_bytes, deadline.into())),
             id,
             deadline,
             time: deadline.saturating_duration_since(now),

@@ -7,7 +7,7 @@ use berth_model::workload::Reuse;
 use http::StatusCode;
 use http_body_util::BodyExt;
 
-use super::{CALLEES, CALLERS, encoded, limited, pair, pairs, through};
+use super::{CALLEES, CALLERS, encoded, limited, pair, pairs, reuses, through};
 use crate::harness::{Bench, read, request, within};
 
 async fn stop(bench: &Bench) {
@@ -76,6 +76,24 @@ async fn a_response_is_not_lost_for_an_upload_that_fails() {
     // One that goes well is told so, once it was read.
     let answer = bench.get(&format!("/upload?to=back&mb=2&path={}", encoded("/slow-read?size=65536&ms=0"))).await.body;
     assert!(answer.ends_with("sent Ok(())\n"), "{answer}");
+}
+
+/// A callee may be done before its caller has written: what wstd's client does with a GET whose callee was faster.
+#[tokio::test]
+async fn a_caller_that_writes_after_its_callee_answered_doesnt_fail_for_that() {
+    let bench = Bench::start();
+    for callee in CALLEES {
+        for reuse in reuses() {
+            bench.run(pair("p2", callee, &reuse)).await;
+            let small = bench.get("/upload?to=back&path=/&kb=200&after=1").await.body;
+            assert!(small.ends_with(" bytes, 200 KiB taken\n"), "{callee}, {reuse:?}: {small}");
+            // Not for ever, and the answer is there all the same.
+            let large = bench.get("/upload?to=back&path=/&mb=8&after=1").await.body;
+            let taken = large.strip_suffix(" KiB taken\n").and_then(|said| said.rsplit(' ').next()?.parse().ok());
+            assert!(taken.is_some_and(|taken: u64| (256..512).contains(&taken)), "{callee}, {reuse:?}: {large}");
+            stop(&bench).await;
+        }
+    }
 }
 
 #[tokio::test]
