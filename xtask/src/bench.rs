@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: `berth up` side by side with `wasmtime serve`, and docs/benchmarks.md from what was measured.
 //!
 //! Each scenario is a module that starts both sides, asks the same of them in alternating rounds, and reports. It knows both programs
-//! from outside only: command lines, HTTP, and /proc. What a run found is kept in `target/bench/SCENARIO.json`; the page is made from
-//! these files, so it may come from several runs.
+//! from outside only: command lines, HTTP, and /proc. What a run found is kept in `target/bench/SCENARIO.json`, and beside the page's
+//! explanations without the single measurements. The page is made from these, so it may come from several runs, on several machines.
 
 mod bodies;
 mod chains;
@@ -149,8 +149,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     if options.write {
-        let page = workspace.root.join("docs/benchmarks.md");
-        let text = page::page(&Outcome::read_all(&results)?, &workspace.root.join("docs/benchmarks"))?;
+        let (page, kept) = (workspace.root.join("docs/benchmarks.md"), workspace.root.join("docs/benchmarks"));
+        outcome::keep(Outcome::read_all(&results)?, &kept)?;
+        let text = page::page(&Outcome::read_all(&kept)?, &kept)?;
         std::fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("bench: wrote {}", page.display());
     }

@@ -153,7 +153,7 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
     c.max_wasm_stack(config.stack_bytes);
     // Host functions run on the guest's stack too; what Wasm may not use is theirs.
     c.async_stack_size(config.stack_bytes + (1536 << 10));
-    let keep = Keep::of(config);
+    let keep = Keep::of(config, flavor);
     // No guest can read what another left on a stack: what isn't written isn't read. Zeroing also gives back what was touched.
     c.async_stack_zeroing(keep.stack != StackKeep::Whole);
     c.wasm_backtrace_details(WasmBacktraceDetails::Enable);

@@ -123,7 +123,8 @@ impl Hello {
         for side in Side::BOTH {
             wrk::run(lab, pair.of(side).addr(), "/", WARM_UP_CONNECTIONS, lab.warm_up()).await?;
         }
-        let mut samples = Vec::new();
+        let (mut samples, mut empty) = (Vec::new(), Vec::new());
+        let nothing = if self.reuse.is_empty() { None } else { Some(self.nothing(lab).await?) };
         for round in 0..lab.rounds() {
             for connections in CONNECTIONS {
                 for side in lab.order(round) {
@@ -137,14 +138,39 @@ impl Hello {
                     );
                     samples.push(sample);
                 }
+                if let Some(nothing) = &nothing {
+                    let sample = sample(lab, nothing, Side::Berth, connections, round).await?;
+                    println!(
+                        "round {} -c{connections}: berth without a guest {} requests/s, {:.0} us of CPU each",
+                        round + 1,
+                        count(sample.counted.rate()),
+                        sample.cpu_micros
+                    );
+                    empty.push(sample);
+                }
             }
         }
         pair.kill().await?;
+        if let Some(nothing) = nothing {
+            nothing.kill().await?;
+        }
         let mut commands = vec![berth.line()];
         commands.extend(manifest);
         commands.push(peer.line());
         commands.extend(CONNECTIONS.map(|connections| wrk::line("/", connections, lab.seconds())));
-        Ok(self.report(&samples, commands))
+        let mut report = self.report(&samples, commands);
+        if !empty.is_empty() {
+            without_a_guest(&mut report, &empty, &samples);
+        }
+        Ok(report)
+    }
+
+    /// A berth that runs nothing, and so answers 404: what HTTP alone costs.
+    async fn nothing(&self, lab: &Lab) -> Result<Server> {
+        let mut server = lab.launch(Side::Berth, &format!("{}-nothing", self.name))?.start(lab)?;
+        server.answers_with(404, "localhost", "/").await?;
+        wrk::run(lab, server.addr(), "/", WARM_UP_CONNECTIONS, lab.warm_up()).await?;
+        Ok(server)
     }
 
     fn report(&self, samples: &[Sample], commands: Vec<String>) -> Report {
@@ -201,6 +227,34 @@ impl Hello {
     }
 }
 
+/// Adds what berth answers without a guest, as a multiple of what the peer answers with one: about the most that a target can be.
+fn without_a_guest(report: &mut Report, empty: &[Sample], samples: &[Sample]) {
+    let mut table = Table::new(&["connections", "berth without a guest, requests/s", "ratio (range over rounds)", "CPU per request"]);
+    for connections in CONNECTIONS {
+        let of = |sample: &&Sample| sample.connections == connections;
+        let rates = |samples: &[Sample], side| -> Vec<f64> {
+            samples.iter().filter(of).filter(|sample| sample.side == side).map(|sample| sample.counted.rate()).collect()
+        };
+        let (ours, theirs) = (rates(empty, Side::Berth), rates(samples, Side::Peer));
+        let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+        let cpu: Vec<f64> = empty.iter().filter(of).map(|sample| sample.cpu_micros).collect();
+        table.row([
+            connections.to_string(),
+            count(median(&ours).unwrap_or_default()),
+            spread(&ratios, ratio),
+            format!("{:.0} us", median(&cpu).unwrap_or_default()),
+        ]);
+    }
+    report.tables.push(table);
+    report.notes.push(
+        "Berth without a guest is a `berth up` that runs nothing and answers every request 404: what HTTP costs it, with its share of the \
+         system's time and of the client's."
+            .to_owned(),
+    );
+    report.commands.push("berth up --http-addr 127.0.0.1:PORT".to_owned());
+    report.raw = json!({ "sides": report.raw, "without_a_guest": empty });
+}
+
 async fn sample(lab: &Lab, server: &Server, side: Side, connections: u32, round: u32) -> Result<Sample> {
     let before = server.process.cpu()?;
     let counted = wrk::run(lab, server.addr(), "/", connections, lab.seconds()).await?;
@@ -231,6 +285,15 @@ mod tests {
         assert_eq!(report.tables[0].rows[0][1..4], ["4,000", "1,000", "4.00 (3.60 to 9.00)"].map(str::to_owned));
         assert_eq!(report.targets[0].verdict, Verdict::Met);
         assert_eq!(P2_FRESH.report(&samples(1), Vec::new()).targets[0].verdict, Verdict::Missed, "errors are no answers");
+    }
+
+    #[test]
+    fn what_is_answered_without_a_guest_is_beside_what_the_peer_answers_with_one() {
+        let samples = [sample(Side::Berth, 0, 1100, 0), sample(Side::Peer, 0, 1000, 0)];
+        let mut report = P2_REUSE.report(&samples, Vec::new());
+        without_a_guest(&mut report, &[sample(Side::Berth, 0, 1700, 1700)], &samples);
+        assert_eq!(report.tables[1].rows[0], ["16", "1,700", "1.70", "70 us"].map(str::to_owned));
+        assert_eq!(report.targets[0].measured, "1.10x", "that a 404 is no success is nobody's error");
     }
 
     #[test]

@@ -181,9 +181,50 @@ impl Outcome {
     }
 }
 
+/// Keeps `outcomes` in `folder` without their single measurements, but for those that are there of a later date.
+pub fn keep(outcomes: Vec<Outcome>, folder: &Path) -> Result<()> {
+    let known = Outcome::read_all(folder)?;
+    for mut outcome in outcomes {
+        if known.iter().all(|known| known.scenario != outcome.scenario || known.date < outcome.date) {
+            outcome.report.raw = serde_json::Value::Null;
+            outcome.write(folder)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_measured_last_is_kept_and_no_single_measurements() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = |raw: &str| Report { raw: serde_json::json!([raw]), notes: vec![raw.into()], ..Report::default() };
+        let outcome = |scenario: &str, date: &str| Outcome {
+            scenario: scenario.into(),
+            date: date.into(),
+            rounds: None,
+            seconds: None,
+            busy_before: 0.0,
+            machine: Machine { cpu: String::new(), cores: 2, memory_bytes: 0, kernel: String::new() },
+            versions: Versions {
+                berth: String::new(),
+                commit: String::new(),
+                peer: String::new(),
+                wrk: String::new(),
+                rustc: String::new(),
+            },
+            report: report(date),
+        };
+        keep(vec![outcome("tail", "2026-11-28 10:00"), outcome("start", "2026-11-28 10:00")], folder.path()).unwrap();
+        keep(vec![outcome("tail", "2026-11-28 09:59"), outcome("start", "2026-11-29 08:00")], folder.path()).unwrap();
+        let mut kept = Outcome::read_all(folder.path()).unwrap();
+        kept.sort_by(|a, b| a.scenario.cmp(&b.scenario));
+        let dates: Vec<&str> = kept.iter().map(|outcome| outcome.date.as_str()).collect();
+        assert_eq!(dates, ["2026-11-29 08:00", "2026-11-28 10:00"]);
+        assert!(kept.iter().all(|outcome| outcome.report.raw.is_null() && outcome.report.notes == [outcome.date.clone()]));
+    }
 
     #[test]
     fn a_table_is_markdown_and_reads_as_text() {

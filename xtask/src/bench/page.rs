@@ -27,7 +27,8 @@ cargo xtask bench --write                      # all of it: about an hour, the f
 cargo xtask bench hello-p2-fresh --rounds 3    # one scenario
 ```
 
-Each run keeps every single measurement in `target/bench/SCENARIO.json`; the page is made from these files.
+Each run keeps every single measurement in `target/bench/SCENARIO.json`. What of it is on this page is in `docs/benchmarks/SCENARIO.json`
+too, from which the page is made, so that one scenario can be measured again alone.
 ";
 
 /// The page; `explanations` is the folder of what people wrote about single scenarios.

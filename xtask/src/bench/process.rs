@@ -150,9 +150,14 @@ impl Server {
 
     /// Waits until it answers 200, and says how long that was since its start.
     pub async fn answers(&mut self, host: &str, path: &str) -> Result<Duration> {
+        self.answers_with(200, host, path).await
+    }
+
+    /// The same with another status.
+    pub async fn answers_with(&mut self, status: u16, host: &str, path: &str) -> Result<Duration> {
         while self.started.elapsed() < ANSWERS_WITHIN {
             if let Ok(reply) = client::get(self.addr(), host, path).await
-                && reply.status == 200
+                && reply.status == status
             {
                 return Ok(self.started.elapsed());
             }
@@ -162,7 +167,7 @@ impl Server {
             // Tokio's timers are too coarse for a start that takes milliseconds.
             std::thread::sleep(LOOK);
         }
-        bail!("{} doesn't answer {path} within {ANSWERS_WITHIN:?}: {}", self.launch.line(), self.last_words())
+        bail!("{} doesn't answer {path} with {status} within {ANSWERS_WITHIN:?}: {}", self.launch.line(), self.last_words())
     }
 
     /// One answer.

@@ -3,6 +3,7 @@
 
 use wasmtime::{Enabled, PoolingAllocationConfig, PoolingAllocatorMetrics};
 
+use super::Flavor;
 use crate::config::HostConfig;
 use crate::limiter::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
@@ -130,12 +131,13 @@ pub(crate) struct PoolLoad {
     pub(crate) kept_bytes: u64,
 }
 
-/// What a slot keeps resident while no instance uses it, bytes.
+/// What a slot of one engine keeps resident while no instance uses it, bytes.
 ///
-/// After a peak every slot that was used keeps its share, and nothing gives it back; so the shares are sized for all slots: slots of
-/// one engine x engines x (memory + tables + stack) is at most `keep_resident_bytes`, by default a quarter of the memory budget. With the
+/// After a peak every slot that was used keeps its share, and nothing gives it back; so the shares are sized for all slots: the sum of
+/// slots x (memory + tables + stack) over the engines is at most `keep_resident_bytes`, by default a quarter of the memory budget. With the
 /// defaults, some 2,300 slots in each of two engines, a budget of 36 GiB keeps 756 KiB of memory and 128 KiB of tables, and stacks as they
-/// are; 12 GiB keep 484 KiB and 192 KiB of tables and stack; 1 GiB keeps 36 KiB and 20 KiB.
+/// are; 18 GiB keep 336 KiB and 104 KiB, and stacks of WASI 0.2 as they are, 64 KiB of those of 0.3; 12 GiB keep 484 KiB and 192 KiB of
+/// tables and stack; 1 GiB keeps 36 KiB and 20 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
     memory: usize,
@@ -158,19 +160,25 @@ fn whole(config: &HostConfig) -> usize {
 }
 
 impl Keep {
-    pub(super) fn of(config: &HostConfig) -> Keep {
-        let engines = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
+    /// For the engine of a flavor. Where there is room for the stacks of one engine only, they are those of WASI 0.2: what is built for it
+    /// is most of what there is.
+    pub(super) fn of(config: &HostConfig, flavor: Flavor) -> Keep {
+        let engines: u64 = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
         let Room { instances, memories, tables, .. } = Room::of(config);
         let slots = u64::from(instances.max(memories).max(tables / TABLES_PER_SLOT)) * engines;
         let bytes = config.keep_resident_bytes();
-        let stacks = u64::from(instances) * engines * whole(config) as u64;
-        let fit = stacks <= bytes - bytes / STACKS_LEAVE;
-        let share = usize::try_from((bytes - if fit { stacks } else { 0 }) / slots).unwrap_or(usize::MAX);
+        let stacks = u64::from(instances) * whole(config) as u64;
+        let fit = engines.min((bytes - bytes / STACKS_LEAVE) / stacks);
+        let share = usize::try_from((bytes - fit * stacks) / slots).unwrap_or(usize::MAX);
         let pages = |bytes: usize| bytes & !4095;
-        let top = if fit { 0 } else { pages(STACK_KEEP_RESIDENT_BYTES.min(share / 4)) };
+        let stack = match (flavor, fit) {
+            (Flavor::P2, 1..) | (Flavor::P3, 2..) => StackKeep::Whole,
+            _ => StackKeep::Top(pages(STACK_KEEP_RESIDENT_BYTES.min(share / 4))),
+        };
+        let top = if let StackKeep::Top(bytes) = stack { bytes } else { 0 };
         let table = pages(TABLE_KEEP_RESIDENT_BYTES.min(share / 8));
         let memory = pages(KEEP_RESIDENT_BYTES.min(share - top - table * TABLES_PER_SLOT as usize));
-        Keep { memory, table, stack: if fit { StackKeep::Whole } else { StackKeep::Top(top) } }
+        Keep { memory, table, stack }
     }
 }
 
@@ -184,7 +192,7 @@ mod tests {
     use wasmtime::component::{Component, Linker};
 
     use super::*;
-    use crate::engine::{Engines, Flavor};
+    use crate::engine::Engines;
     use crate::invoke::failure::Failure;
 
     /// A component that instantiates a core module so often; the module has this one section, or none. The binary format is that of the
@@ -227,34 +235,45 @@ mod tests {
         }
     }
 
+    fn engines(config: &HostConfig) -> &'static [Flavor] {
+        if cfg!(feature = "wasi-p3") && config.wasi_p3 { &[Flavor::P2, Flavor::P3] } else { &[Flavor::P2] }
+    }
+
     #[test]
     fn l31_what_unused_slots_keep_is_at_most_a_quarter_of_the_budget_or_what_is_configured() {
-        for (budget, slots) in [(64 << 20, 1000), (1 << 30, 1000), (12 << 30, 1000), (64 << 30, 1000), (1 << 30, 1), (0, 10_000)] {
+        for (budget, slots) in [(64 << 20, 1000), (1 << 30, 1000), (18 << 30, 1000), (64 << 30, 1000), (1 << 30, 1), (0, 10_000)] {
             for kept in [None, Some(0), Some(64 << 20), Some(budget)] {
                 let config = HostConfig { memory_budget_bytes: budget, slots, keep_resident_bytes: kept, ..HostConfig::default() };
-                let keep = Keep::of(&config);
-                let stack = match keep.stack {
-                    StackKeep::Whole => whole(&config),
-                    StackKeep::Top(bytes) => bytes,
-                };
-                let each = (keep.memory + 2 * keep.table + stack) as u64;
-                let engines = if cfg!(feature = "wasi-p3") && config.wasi_p3 { 2 } else { 1 };
-                assert!(each * u64::from(config.instances()) * engines <= kept.unwrap_or(budget / 4), "{budget} {slots} {kept:?}");
-                assert!(keep.memory <= 2 << 20, "{budget} {slots} {kept:?}: {}", keep.memory);
-                let plain = kept.is_none() && budget >= 1 << 30;
-                assert!(!plain || keep.memory >= 24 << 10, "{budget} {slots}: {}", keep.memory);
+                let mut all = 0;
+                for flavor in engines(&config) {
+                    let keep = Keep::of(&config, *flavor);
+                    let stack = match keep.stack {
+                        StackKeep::Whole => whole(&config),
+                        StackKeep::Top(bytes) => bytes,
+                    };
+                    all += (keep.memory + 2 * keep.table + stack) as u64 * u64::from(config.instances());
+                    assert!(keep.memory <= 2 << 20, "{budget} {slots} {kept:?}: {}", keep.memory);
+                    let plain = kept.is_none() && budget >= 1 << 30;
+                    assert!(!plain || keep.memory >= 24 << 10, "{budget} {slots}: {}", keep.memory);
+                }
+                assert!(all <= kept.unwrap_or(budget / 4), "{budget} {slots} {kept:?}: {all}");
             }
         }
     }
 
     #[test]
-    fn stacks_stay_as_they_are_where_two_thirds_of_what_may_be_kept_have_room_for_all() {
-        let config = HostConfig { instances: Some(100), wasi_p3: false, ..HostConfig::default() };
+    fn stacks_stay_as_they_are_where_two_thirds_of_what_may_be_kept_have_room_for_all_of_an_engine() {
+        let config = HostConfig { instances: Some(100), ..HostConfig::default() };
         let stacks = (100 * (2 * 512 + 128)) << 10;
-        let keep = |bytes| Keep::of(&HostConfig { keep_resident_bytes: Some(bytes), ..config.clone() });
-        assert_eq!(keep(stacks + stacks / 2 + 3).stack, StackKeep::Whole);
-        let Keep { stack: StackKeep::Top(top), .. } = keep(stacks + stacks / 2 - 3) else { panic!("there is no room for all") };
-        assert_eq!(top, STACK_KEEP_RESIDENT_BYTES);
+        let zeroed = StackKeep::Top(STACK_KEEP_RESIDENT_BYTES);
+        let keep = |bytes, flavor| Keep::of(&HostConfig { keep_resident_bytes: Some(bytes), ..config.clone() }, flavor).stack;
+        let (one, all) = (stacks + stacks / 2, engines(&config).len() as u64 * (stacks + stacks / 2));
+        assert_eq!(keep(one - 3, Flavor::P2), zeroed);
+        assert_eq!(keep(one + 3, Flavor::P2), StackKeep::Whole);
+        assert_eq!(keep(all - 3, Flavor::P3), zeroed, "those of WASI 0.2 come first");
+        for flavor in engines(&config) {
+            assert_eq!(keep(all + 3, *flavor), StackKeep::Whole);
+        }
     }
 
     #[test]
