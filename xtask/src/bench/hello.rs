@@ -124,7 +124,8 @@ impl Hello {
             wrk::run(lab, pair.of(side).addr(), "/", WARM_UP_CONNECTIONS, lab.warm_up()).await?;
         }
         let (mut samples, mut empty) = (Vec::new(), Vec::new());
-        let nothing = if self.reuse.is_empty() { None } else { Some(self.nothing(lab).await?) };
+        let without = lab.launch(Side::Berth, &format!("{}-nothing", self.name))?;
+        let nothing = if self.reuse.is_empty() { None } else { Some(nothing(lab, &without).await?) };
         for round in 0..lab.rounds() {
             for connections in CONNECTIONS {
                 for side in lab.order(round) {
@@ -161,16 +162,9 @@ impl Hello {
         let mut report = self.report(&samples, commands);
         if !empty.is_empty() {
             without_a_guest(&mut report, &empty, &samples);
+            report.commands.push(without.line());
         }
         Ok(report)
-    }
-
-    /// A berth that runs nothing, and so answers 404: what HTTP alone costs.
-    async fn nothing(&self, lab: &Lab) -> Result<Server> {
-        let mut server = lab.launch(Side::Berth, &format!("{}-nothing", self.name))?.start(lab)?;
-        server.answers_with(404, "localhost", "/").await?;
-        wrk::run(lab, server.addr(), "/", WARM_UP_CONNECTIONS, lab.warm_up()).await?;
-        Ok(server)
     }
 
     fn report(&self, samples: &[Sample], commands: Vec<String>) -> Report {
@@ -227,6 +221,14 @@ impl Hello {
     }
 }
 
+/// A berth that runs nothing, and so answers 404: what HTTP alone costs.
+async fn nothing(lab: &Lab, launch: &Launch) -> Result<Server> {
+    let mut server = launch.start(lab)?;
+    server.answers_with(404, "localhost", "/").await?;
+    wrk::run(lab, server.addr(), "/", WARM_UP_CONNECTIONS, lab.warm_up()).await?;
+    Ok(server)
+}
+
 /// Adds what berth answers without a guest, as a multiple of what the peer answers with one: about the most that a target can be.
 fn without_a_guest(report: &mut Report, empty: &[Sample], samples: &[Sample]) {
     let mut table = Table::new(&["connections", "berth without a guest, requests/s", "ratio (range over rounds)", "CPU per request"]);
@@ -251,7 +253,6 @@ fn without_a_guest(report: &mut Report, empty: &[Sample], samples: &[Sample]) {
          system's time and of the client's."
             .to_owned(),
     );
-    report.commands.push("berth up --http-addr 127.0.0.1:PORT".to_owned());
     report.raw = json!({ "sides": report.raw, "without_a_guest": empty });
 }
 

@@ -181,11 +181,13 @@ impl Outcome {
     }
 }
 
-/// Keeps `outcomes` in `folder` without their single measurements, but for those that are there of a later date.
+/// Keeps `outcomes` in `folder` without their single measurements, but for those that are there of a later date. What can't be read there is
+/// of another version, and older.
 pub fn keep(outcomes: Vec<Outcome>, folder: &Path) -> Result<()> {
-    let known = Outcome::read_all(folder)?;
     for mut outcome in outcomes {
-        if known.iter().all(|known| known.scenario != outcome.scenario || known.date < outcome.date) {
+        let known = fs::read_to_string(folder.join(format!("{}.json", outcome.scenario))).ok();
+        let known = known.and_then(|text| serde_json::from_str::<Outcome>(&text).ok());
+        if known.is_none_or(|known| known.date < outcome.date) {
             outcome.report.raw = serde_json::Value::Null;
             outcome.write(folder)?;
         }
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_was_measured_last_is_kept_and_no_single_measurements() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder of its own");
         let report = |raw: &str| Report { raw: serde_json::json!([raw]), notes: vec![raw.into()], ..Report::default() };
         let outcome = |scenario: &str, date: &str| Outcome {
             scenario: scenario.into(),
@@ -217,9 +219,10 @@ mod tests {
             },
             report: report(date),
         };
-        keep(vec![outcome("tail", "2026-11-28 10:00"), outcome("start", "2026-11-28 10:00")], folder.path()).unwrap();
-        keep(vec![outcome("tail", "2026-11-28 09:59"), outcome("start", "2026-11-29 08:00")], folder.path()).unwrap();
-        let mut kept = Outcome::read_all(folder.path()).unwrap();
+        fs::write(folder.path().join("tail.json"), "{}").expect("a folder of its own");
+        keep(vec![outcome("tail", "2026-11-28 10:00"), outcome("start", "2026-11-28 10:00")], folder.path()).expect("a folder of its own");
+        keep(vec![outcome("tail", "2026-11-28 09:59"), outcome("start", "2026-11-29 08:00")], folder.path()).expect("a folder of its own");
+        let mut kept = Outcome::read_all(folder.path()).expect("a folder of its own");
         kept.sort_by(|a, b| a.scenario.cmp(&b.scenario));
         let dates: Vec<&str> = kept.iter().map(|outcome| outcome.date.as_str()).collect();
         assert_eq!(dates, ["2026-11-29 08:00", "2026-11-28 10:00"]);

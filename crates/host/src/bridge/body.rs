@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::Fuse;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -18,34 +18,67 @@ use crate::invoke::body::GuestBody;
 use crate::invoke::fate::Fate;
 use crate::metrics::Ended;
 
-/// How much of a body that nobody reads is taken from the caller all the same, bytes: as much as the server of Go's `net/http` reads on
-/// before it closes a connection.
+/// How much of a body that its callee doesn't read is taken from a caller of 0.2 all the same, bytes: as much as the server of Go's
+/// `net/http` reads on before it closes a connection.
 const UNREAD_BYTES: u64 = 256 << 10;
+/// For how long: a caller that was about to write has written by then, and one that writes for ever learns that nobody reads.
+const UNREAD_FOR: Duration = Duration::from_secs(5);
 
 /// The body of a guest's request, as who gets it sees it: a component of its workload, or a server elsewhere. It never looks whole when its
-/// writer is gone before it was. Who gets it needn't read it to the end: what is written then is taken until `until`, up to
-/// [`UNREAD_BYTES`], and thrown away, so that no caller fails because it was answered before it had written all.
-///
-/// # Panics
-///
-/// Outside of a tokio runtime.
-pub(crate) fn request(body: WasiBody, fate: Fate, limit: u64, until: Instant) -> WasiBody {
+/// writer is gone before it was. Dropped before its end, it goes to `left`.
+pub(crate) fn request(body: WasiBody, fate: Fate, limit: u64, left: Option<Left>) -> WasiBody {
     if body.is_end_stream() {
         return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    RequestBody { body, fate, left: limit, limit, ended: false, until, runtime: Handle::current() }.boxed_unsync()
+    RequestBody { body, fate, left, room: limit, limit, ended: false }.boxed_unsync()
+}
+
+/// Where a body goes that wasn't read to its end, with how much of it might have been read yet, bytes.
+pub(crate) type Left = oneshot::Sender<(WasiBody, u64)>;
+
+/// What takes the rest of a body from its writer; nothing is left where it terminated.
+pub(super) type Unread = Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// Takes what a callee leaves of a request's body, and throws it away: a caller of 0.2 would fail to write what it was about to write when it
+/// was answered, as wstd's client is for the empty body of a GET. In 0.3 a writer is told that its reader has gone, and that is no error.
+pub(super) fn unread() -> (Left, Unread) {
+    let (left, unread) = oneshot::channel();
+    let take = async move {
+        if let Ok((body, room)) = unread.await {
+            let _ = tokio::time::timeout(UNREAD_FOR, discard(body, UNREAD_BYTES.min(room))).await;
+        }
+    };
+    (left, take.boxed().fuse())
+}
+
+/// Takes what comes until the end or an error, or until it is more than `most` bytes.
+async fn discard(mut body: WasiBody, mut most: u64) {
+    while let Some(Ok(frame)) = body.frame().await {
+        match most.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
+            Some(left) => most = left,
+            None => return,
+        }
+    }
 }
 
 /// A request body that fails past its limit, and where its writer is gone before it was whole.
 struct RequestBody {
     body: WasiBody,
     fate: Fate,
-    left: u64,
+    left: Option<Left>,
+    /// How much more it may be, bytes.
+    room: u64,
     limit: u64,
     ended: bool,
-    /// Until when what is left is taken, and where: whoever drops this may be outside of any runtime.
-    until: Instant,
-    runtime: Handle,
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let (Some(left), false) = (self.left.take(), self.ended) {
+            // Nobody waits for it where the caller is gone.
+            let _ = left.send((std::mem::take(&mut self.body), self.room));
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -60,9 +93,9 @@ impl Body for RequestBody {
         let frame = match frame {
             Some(Ok(frame)) => {
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;
-                match self.left.checked_sub(size) {
-                    Some(left) => {
-                        self.left = left;
+                match self.room.checked_sub(size) {
+                    Some(room) => {
+                        self.room = room;
                         self.ended = frame.is_trailers();
                         Some(Ok(frame))
                     }
@@ -83,31 +116,6 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() }
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let _runtime = self.runtime.enter();
-        let unread = discard(std::mem::take(&mut self.body), self.left.min(UNREAD_BYTES));
-        let mut unread = Box::pin(tokio::time::timeout_at(self.until, unread));
-        // Most callers have written all by now.
-        if (&mut unread).now_or_never().is_none() {
-            self.runtime.spawn(unread);
-        }
-    }
-}
-
-/// Takes what comes until the end or an error, or until it is more than `most` bytes.
-async fn discard(mut body: WasiBody, mut most: u64) {
-    while let Some(Ok(frame)) = body.frame().await {
-        match most.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
-            Some(left) => most = left,
-            None => return,
-        }
     }
 }
 
@@ -206,16 +214,11 @@ mod tests {
         StreamBody::new(futures::stream::iter(frames)).boxed_unsync()
     }
 
-    /// As long as a test could take.
-    fn late() -> Instant {
-        Instant::now() + Duration::from_secs(3600)
-    }
-
     #[tokio::test]
     async fn l31_a_request_body_beyond_the_callees_limit_fails() {
-        let whole = request(chunks(&[4, 6]), Fate::default(), 10, late()).collect().await.unwrap();
+        let whole = request(chunks(&[4, 6]), Fate::default(), 10, None).collect().await.unwrap();
         assert_eq!(whole.to_bytes().len(), 10);
-        let error = request(chunks(&[4, 7]), Fate::default(), 10, late()).collect().await.unwrap_err();
+        let error = request(chunks(&[4, 7]), Fate::default(), 10, None).collect().await.unwrap_err();
         assert!(matches!(error, Error::HttpRequestBodySize(Some(10))), "{error:?}");
     }
 
@@ -223,7 +226,7 @@ mod tests {
     async fn a_request_body_whose_writer_is_gone_is_not_whole() {
         let fate = Fate::default();
         fate.dead();
-        let mut body = request(chunks(&[4]), fate, 10, late());
+        let mut body = request(chunks(&[4]), fate, 10, None);
         assert!(body.frame().await.unwrap().is_ok());
         assert!(matches!(body.frame().await, Some(Err(Error::ConnectionTerminated))));
         assert!(body.frame().await.is_none());
@@ -232,29 +235,46 @@ mod tests {
     #[test]
     fn a_request_without_a_body_has_none_on_the_other_side() {
         let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
-        assert!(request(empty, Fate::default(), 10, late()).is_end_stream());
+        assert!(request(empty, Fate::default(), 10, None).is_end_stream());
     }
 
-    /// A body that is written by hand, whose callee is gone, and how much of it was taken.
-    async fn left_unread(limit: u64, until: Instant) -> u64 {
+    /// How much is taken of a body of which its callee reads nothing, from a writer that waits so long between two KiB.
+    async fn taken_unread(limit: u64, pause: Duration) -> u64 {
         let (writer, reader) = tokio::sync::mpsc::channel::<Bytes>(1);
         let frames = futures::stream::unfold(reader, |mut reader| async { Some((Ok(Frame::data(reader.recv().await?)), reader)) });
-        let body = request(StreamBody::new(frames).boxed_unsync(), Fate::default(), limit, until);
+        let (left, unread) = unread();
+        let body = request(StreamBody::new(frames).boxed_unsync(), Fate::default(), limit, Some(left));
         // As a store is dropped, where no runtime is.
         std::thread::spawn(|| drop(body)).join().unwrap();
+        let unread = tokio::spawn(unread);
         let (mut taken, chunk) = (0, Bytes::from(vec![0; 1024]));
         while taken < 2 * UNREAD_BYTES && writer.send(chunk.clone()).await.is_ok() {
             taken += chunk.len() as u64;
+            // What is taken at once is taken before time goes on.
+            tokio::task::yield_now().await;
+            tokio::time::advance(pause).await;
         }
-        // One more is on its way when it closes.
-        taken.saturating_sub(2 * chunk.len() as u64)
+        unread.await.unwrap();
+        taken
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_callee_leaves_unread_is_taken_up_to_a_bound_and_for_a_time() {
-        assert!((UNREAD_BYTES - 2048..=UNREAD_BYTES).contains(&left_unread(u64::MAX, late()).await));
-        assert!(left_unread(10_000, late()).await <= 10_000, "no more than the callee may get");
-        let passed = left_unread(u64::MAX, Instant::now()).await;
-        assert!(passed < 2048, "{passed}");
+        // What goes past the bound is taken too, and so is what was on its way then.
+        let past = 2 * 1024;
+        let all = taken_unread(u64::MAX, Duration::from_millis(1)).await;
+        assert!((UNREAD_BYTES..=UNREAD_BYTES + past).contains(&all), "{all}");
+        let little = taken_unread(10 * 1024, Duration::from_millis(1)).await;
+        assert!((10 * 1024..=10 * 1024 + past).contains(&little), "no more than the callee may get: {little}");
+        let slow = taken_unread(u64::MAX, Duration::from_secs(1)).await;
+        assert!((4 * 1024..=6 * 1024 + past).contains(&slow), "{slow}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_leaves_nothing() {
+        let (left, unread) = unread();
+        let whole = request(chunks(&[4, 6]), Fate::default(), 10, Some(left)).collect().await.unwrap();
+        assert_eq!(whole.to_bytes().len(), 10);
+        unread.await;
     }
 }

@@ -15,8 +15,11 @@ use crate::member::Seat;
 /// By which import a request leaves a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum By {
-    /// `outgoing-handler` of 0.2 or `client` of 0.3: its authority says where it goes.
+    /// `outgoing-handler` of 0.2: its authority says where it goes.
     #[default]
+    OutgoingHandler,
+    /// `client` of 0.3: likewise.
+    #[cfg(feature = "wasi-p3")]
     Client,
     /// `wasi:http/handler` of 0.3: it goes to the sibling that satisfies the import.
     Handler,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_http::headers;
+use futures::FutureExt;
+use futures::future::FusedFuture;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -12,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::body::{self, ResponseBody};
+use super::body::{self, Left, ResponseBody, Unread};
 use super::chain::{Call, Chain, MAX_AT_ONCE};
 use super::code;
 use super::counted::CountedCall;
@@ -60,7 +62,14 @@ impl Caller {
             }
         };
         let bodyless = request.body().is_end_stream();
-        let (job, received) = self.job(&entry, request, processed, (chain, permit));
+        let (left, mut unread) = match by {
+            By::OutgoingHandler if !bodyless => {
+                let (left, unread) = body::unread();
+                (Some(left), unread)
+            }
+            _ => (None, Unread::terminated()),
+        };
+        let (job, received) = self.job(&entry, (request, left), processed, (chain, permit));
         let shares_deadline = job.deadline == self.call.deadline;
         let patience = Patience {
             deadline: job.deadline + SLACK,
@@ -68,7 +77,7 @@ impl Caller {
             gone: self.call.gone.as_ref(),
         };
         let ended_with = Patience { first_byte: None, ..patience };
-        let answer = patience.wait(invoke(&entry, job)).await;
+        let answer = beside(&mut unread, patience.wait(invoke(&entry, job))).await;
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(failure)) => {
@@ -90,7 +99,7 @@ impl Caller {
         let between = options.as_ref().and_then(|o| o.between_bytes_timeout);
         let gone = self.call.gone.clone().map(CancellationToken::cancelled_owned);
         let body = ResponseBody::new(body, (counted, how), between, gone).boxed_unsync();
-        Ok((http::Response::from_parts(parts, body), transmitted(bodyless, received)))
+        Ok((http::Response::from_parts(parts, body), transmitted(bodyless, received, unread)))
     }
 
     /// The component that is meant; an error, told, where there is none.
@@ -144,7 +153,7 @@ impl Caller {
     fn job(
         &self,
         entry: &Entry,
-        mut request: http::Request<WasiBody>,
+        (mut request, left): (http::Request<WasiBody>, Option<Left>),
         processed: Processed,
         (chain, permit): (Chain, Permit),
     ) -> (Job, Received) {
@@ -157,7 +166,7 @@ impl Caller {
         let deadline = self.call.deadline.min(now + limits.request_timeout);
         let writer = self.call.fate.clone();
         let job = Job {
-            request: request.map(|body| body::request(body, writer, limits.max_request_body_bytes, deadline.into())),
+            request: request.map(|body| body::request(body, writer, limits.max_request_body_bytes, left)),
             id,
             deadline,
             time: deadline.saturating_duration_since(now),
@@ -233,17 +242,35 @@ impl Patience<'_> {
 /// The callee's word on the request's body, and how its store ends.
 type Received = oneshot::Receiver<(Pin<Processed>, Fate)>;
 
-/// What becomes of the request's body at the callee: its own word where it is of 0.3, for 0.2 has none.
-fn transmitted(bodyless: bool, received: Received) -> Processed {
+/// What becomes of the request's body at the callee: its own word where it is of 0.3, for 0.2 has none. Takes what the callee left of it, as
+/// long as the caller holds the response.
+fn transmitted(bodyless: bool, received: Received, mut unread: Unread) -> Processed {
     if bodyless {
         return Box::new(async { Ok(()) });
     }
     Box::new(async move {
         // Not ready at its first poll: who polls it with the response in hand would throw that away for an error.
         tokio::task::yield_now().await;
-        // Without a word it was ended.
-        let Ok((done, fate)) = received.await else { return Err(Error::ConnectionTerminated) };
-        done.await?;
-        if fate.is_dead() { Err(Error::ConnectionTerminated) } else { Ok(()) }
+        let received = async {
+            // Without a word it was ended.
+            let Ok((done, fate)) = received.await else { return Err(Error::ConnectionTerminated) };
+            done.await?;
+            if fate.is_dead() { Err(Error::ConnectionTerminated) } else { Ok(()) }
+        };
+        beside(&mut unread, received).await?;
+        if !unread.is_terminated() {
+            unread.await;
+        }
+        Ok(())
     })
+}
+
+/// Takes what the callee leaves of the request's body while `main` goes on.
+async fn beside<T>(unread: &mut Unread, main: impl Future<Output = T>) -> T {
+    let mut main = std::pin::pin!(main);
+    std::future::poll_fn(|cx| {
+        let _ = unread.poll_unpin(cx);
+        main.as_mut().poll(cx)
+    })
+    .await
 }

@@ -113,7 +113,7 @@ impl WasiHttpHooks for Outgoing {
         let asker = self.asker.clone();
         let deadline = tokio::time::Instant::from_std(deadline);
         Box::new(async move {
-            let send = send(&asker, request, options, deadline);
+            let send = send(&asker, request, options);
             tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout))
         })
     }
@@ -134,12 +134,7 @@ fn origin(uri: &http::Uri) -> Result<Origin, Error> {
     if host.is_empty() || host.len() > MAX_NAME_BYTES { Err(Error::HttpRequestUriInvalid) } else { Ok(Origin { host, port, tls }) }
 }
 
-async fn send(
-    asker: &Asker,
-    mut request: http::Request<WasiBody>,
-    options: Option<RequestOptions>,
-    deadline: tokio::time::Instant,
-) -> Sent {
+async fn send(asker: &Asker, mut request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
     let to = origin(request.uri())?;
     let limit = options.as_ref().and_then(|o| o.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
     let opened = tokio::time::timeout(limit, open(asker, &to, Instant::now() + limit)).await;
@@ -148,7 +143,7 @@ async fn send(
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
     // Its length is the server's affair.
-    let request = request.map(|body| request_body(body, asker.fate(), u64::MAX, deadline));
+    let request = request.map(|body| request_body(body, asker.fate(), u64::MAX, None));
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {

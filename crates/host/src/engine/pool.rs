@@ -136,7 +136,7 @@ pub(crate) struct PoolLoad {
 /// After a peak every slot that was used keeps its share, and nothing gives it back; so the shares are sized for all slots: the sum of
 /// slots x (memory + tables + stack) over the engines is at most `keep_resident_bytes`, by default a quarter of the memory budget. With the
 /// defaults, some 2,300 slots in each of two engines, a budget of 36 GiB keeps 756 KiB of memory and 128 KiB of tables, and stacks as they
-/// are; 18 GiB keep 336 KiB and 104 KiB, and stacks of WASI 0.2 as they are, 64 KiB of those of 0.3; 12 GiB keep 484 KiB and 192 KiB of
+/// are; 18 GiB keep 336 KiB and 104 KiB, and stacks as they are, of 0.3 272 KiB, 104 KiB and 64 KiB of stacks; 12 GiB keep 484 KiB and 192 KiB of
 /// tables and stack; 1 GiB keeps 36 KiB and 20 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keep {

@@ -18,7 +18,7 @@ pub(super) fn link_p2(linker: &mut Linker<Guest>, seat: Seat) -> wasmtime::Resul
         "handle",
         move |mut store: StoreContextMut<'_, Guest>,
               (request, options): (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>)| {
-            announce(&mut store, seat, By::Client);
+            announce(&mut store, seat, By::OutgoingHandler);
             let handled: Handled = match outgoing_handler::Host::handle(&mut store.data_mut().http_of(seat), request, options) {
                 Ok(response) => Ok(response),
                 Err(error) => Err(error.downcast()?),
