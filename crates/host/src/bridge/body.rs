@@ -39,8 +39,8 @@ pub(crate) type Left = oneshot::Sender<(WasiBody, u64)>;
 /// What takes the rest of a body from its writer; nothing is left where it terminated.
 pub(super) type Unread = Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-/// Takes what a callee leaves of a request's body, and throws it away: a caller of 0.2 would fail to write what it was about to write when it
-/// was answered, as wstd's client is for the empty body of a GET. In 0.3 a writer is told that its reader has gone, and that is no error.
+/// Takes what a callee leaves of a request's body, and throws it away: a caller of 0.2 fails where its stream is closed before it has written,
+/// as wstd's client does with the empty body of a GET. In 0.3 a writer is told that its reader has gone, and that is no error.
 pub(super) fn unread() -> (Left, Unread) {
     let (left, unread) = oneshot::channel();
     let take = async move {
