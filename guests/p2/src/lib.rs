@@ -96,6 +96,10 @@ fn faulty(target: &Target, out: ResponseOutparam) -> Option<ResponseOutparam> {
         }
         "/recurse" => answer::text(out, 200, &fault::recurse(0).to_string()),
         "/exit" => std::process::exit(i32::from(target.flag("fail"))),
+        "/exit-answered" => {
+            answer::text(out, 200, "answered\n");
+            std::process::exit(0)
+        }
         "/never" => loop {
             std::thread::sleep(Duration::from_secs(3600));
         },

@@ -257,11 +257,12 @@ fn transmitted(bodyless: bool, received: Received, mut unread: Unread) -> Proces
             done.await?;
             if fate.is_dead() { Err(Error::ConnectionTerminated) } else { Ok(()) }
         };
-        beside(&mut unread, received).await?;
+        let told = beside(&mut unread, received).await;
+        // Also for a callee that failed once it had answered: its answer may be whole.
         if !unread.is_terminated() {
             unread.await;
         }
-        Ok(())
+        told
     })
 }
 

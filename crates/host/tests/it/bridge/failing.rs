@@ -87,6 +87,10 @@ async fn a_caller_that_writes_after_its_callee_answered_doesnt_fail_for_that() {
             bench.run(pair("p2", callee, &reuse)).await;
             let small = bench.get("/upload?to=back&path=/&kb=200&after=1").await.body;
             assert!(small.ends_with(" bytes, 200 KiB taken\n"), "{callee}, {reuse:?}: {small}");
+            if callee == "p2" {
+                let ended = bench.get("/upload?to=back&path=/exit-answered&kb=16&after=1").await.body;
+                assert_eq!(ended, "9 bytes, 16 KiB taken\n", "a callee that ended by itself once it had answered, {reuse:?}");
+            }
             // Not for ever, and the answer is there all the same.
             let large = bench.get("/upload?to=back&path=/&mb=8&after=1").await.body;
             let taken = large.strip_suffix(" KiB taken\n").and_then(|said| said.rsplit(' ').next()?.parse().ok());
