@@ -179,7 +179,9 @@ pub fn upload(out: ResponseOutparam, target: &Target) {
     let request = request_to(target, &Method::Post, Vec::new());
     let body = request.body().expect("the body is taken once");
     let answered = outgoing_handler::handle(request, None);
-    if target.number("after", 0) > 0 && let Ok(answered) = &answered {
+    if target.number("after", 0) > 0
+        && let Ok(answered) = &answered
+    {
         answered.subscribe().block();
     }
     let stream = body.write().expect("the stream is taken once");
