@@ -241,7 +241,9 @@ mod tests {
 
     #[test]
     fn l31_what_unused_slots_keep_is_at_most_a_quarter_of_the_budget_or_what_is_configured() {
-        for (budget, slots) in [(64 << 20, 1000), (1 << 30, 1000), (18 << 30, 1000), (64 << 30, 1000), (1 << 30, 1), (0, 10_000)] {
+        for (budget, slots) in
+            [(64 << 20, 1000), (1 << 30, 1000), (12 << 30, 1000), (18 << 30, 1000), (64 << 30, 1000), (1 << 30, 1), (0, 10_000)]
+        {
             for kept in [None, Some(0), Some(64 << 20), Some(budget)] {
                 let config = HostConfig { memory_budget_bytes: budget, slots, keep_resident_bytes: kept, ..HostConfig::default() };
                 let mut all = 0;
