@@ -31,6 +31,7 @@ use wasmtime::component::Component;
 
 use self::entry::Meta;
 use self::key::Key;
+pub(crate) use self::load::compiled_here;
 use crate::intake::Inspection;
 
 /// Compiled code is some three to ten times as large as its component.
@@ -93,6 +94,7 @@ pub struct CodeCache {
 }
 
 /// What is kept beside the code of a component.
+#[derive(Clone, Debug)]
 pub(crate) struct Told {
     pub(crate) inspection: Inspection,
     /// Of a composed one: where the binaries of its members lie in it, by their seats.
@@ -173,16 +175,14 @@ impl CodeCache {
         Ok(self.key())
     }
 
-    /// Keeps the code of a component. Whether there was room.
-    pub(crate) fn store(
-        &self,
-        component: &Digest,
-        engine: &Engine,
-        code: Vec<u8>,
-        inspection: &Inspection,
-        spans: &[(Range<u64>, usize)],
-    ) -> Result<bool, CacheError> {
-        self.put(&name(component, engine), code, &Meta::new(component.clone(), inspection, spans))
+    /// Keeps the code of a component, in place of what there is of it. Whether there was room.
+    pub(crate) fn store(&self, component: &Digest, engine: &Engine, code: Vec<u8>, told: Told) -> Result<bool, CacheError> {
+        self.put(&name(component, engine), code, &Meta::new(component.clone(), told))
+    }
+
+    /// Removes the code of a component for `engine`, if it is here: there is better.
+    pub(crate) fn discard(&self, component: &Digest, engine: &Engine) {
+        self.entries.discard(&name(component, engine));
     }
 
     /// The plan that `key` stands for, if it is here and authentic; and whether there was one that isn't, which is gone.

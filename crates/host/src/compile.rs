@@ -7,6 +7,7 @@
 
 mod ahead;
 mod job;
+mod optimize;
 mod recipe;
 
 use std::collections::HashMap;
@@ -24,11 +25,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use wasmtime::Engine;
 
-use crate::code::CodeCache;
-use crate::engine::{Coming, Engines, Flavor};
+use crate::code::{CodeCache, Told};
+use crate::engine::{Coming, EngineSet, Engines, Flavor, Tier};
 use crate::intake::{Inspection, NotAComponent};
 use crate::metrics::HostMetrics;
 use job::Job;
+use optimize::{Backlog, Room};
 pub(crate) use recipe::{Recipe, Unit};
 
 /// A component, compiled for the engine that it needs.
@@ -38,12 +40,23 @@ pub(crate) struct Compiled {
     pub(crate) flavor: Flavor,
     /// Of a composed one: where the binaries of its members lie in it, by their seats.
     pub(crate) spans: Vec<(Range<u64>, usize)>,
+    /// How well it is compiled.
+    pub(crate) tier: Tier,
     /// How long it took.
     pub(crate) took: Duration,
     /// Whether the code came from disk, and nothing was compiled.
     pub(crate) from_disk: bool,
     /// Whether a workload has asked for it; what was compiled ahead waits for the first.
     asked: Arc<AtomicBool>,
+    /// Of baseline code: the optimized code to come, or none after all.
+    optimized: Option<Shared<BoxFuture<'static, Option<Arc<Compiled>>>>>,
+}
+
+impl Compiled {
+    /// What is kept of it beside its code.
+    fn told(&self) -> Told {
+        Told { inspection: self.inspection.clone(), spans: self.spans.clone() }
+    }
 }
 
 /// A component that couldn't be compiled.
@@ -105,7 +118,7 @@ const TOUCH_EVERY: Duration = Duration::from_secs(3600);
 /// Compiles components and remembers those in use.
 pub(crate) struct Compiler {
     pool: Arc<Pool>,
-    /// Ends the noting of what is in use, and what is compiled ahead or kept of it.
+    /// Ends the noting of what is in use, what is compiled ahead or kept of it, and what is optimized.
     over: DropGuard,
     /// The compiles, which go on when nobody waits for them any more: another may ask, and a compile can't be stopped.
     tasks: TaskTracker,
@@ -120,8 +133,10 @@ struct Pool {
     code: Option<Arc<CodeCache>>,
     /// In use: kept by the workloads that run them.
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
-    /// Being compiled: one compile per digest. To be locked after `known`.
-    running: Mutex<HashMap<Digest, Running>>,
+    /// Being compiled: one compile per digest and tier. To be locked after `known`.
+    running: Mutex<HashMap<(Digest, Tier), Running>>,
+    backlog: Backlog,
+    over: CancellationToken,
     metrics: Arc<HostMetrics>,
 }
 
@@ -147,8 +162,10 @@ struct Answer {
 struct Asked<'a> {
     digest: &'a Digest,
     recipe: Recipe,
-    engines: (Engine, Option<Arc<Coming>>),
+    engines: (EngineSet, Option<Arc<Coming>>),
     provides: Provides,
+    /// The least that it may be compiled to.
+    tier: Tier,
     /// For nobody yet.
     ahead: bool,
 }
@@ -158,8 +175,9 @@ impl Compiler {
         let bounds = CompileBounds { threads: bounds.threads.max(1), ..bounds };
         let slots = Arc::new(Semaphore::new(bounds.threads));
         let (loads, waiting) = (Arc::new(Semaphore::new(LOADS)), AtomicUsize::new(0));
-        let pool = Pool { bounds, slots, waiting, loads, code, known: Mutex::default(), running: Mutex::default(), metrics };
-        let (pool, tasks, over) = (Arc::new(pool), TaskTracker::new(), CancellationToken::new());
+        let (known, running, backlog, over) = (Mutex::default(), Mutex::default(), Backlog::default(), CancellationToken::new());
+        let pool = Pool { bounds, slots, waiting, loads, code, known, running, backlog, over: over.clone(), metrics };
+        let (pool, tasks) = (Arc::new(pool), TaskTracker::new());
         if pool.code.is_some() {
             tasks.spawn(over.clone().run_until_cancelled_owned(Pool::keep_touching(pool.clone())));
         }
@@ -182,16 +200,19 @@ impl Compiler {
     /// The compiled form of what `recipe` makes, which `digest` stands for, and whether a workload had asked for it before. What asks for
     /// more than the host provides isn't compiled; what was compiled for others is given out whatever it asks for. Who asks for what is
     /// being compiled waits for that. Dropping the future leaves the compile as it is.
+    ///
+    /// Who takes [`Tier::Baseline`] hears of optimized code by [`Compiler::once_optimized`].
     pub(crate) async fn compile(
         &self,
         digest: &Digest,
         recipe: impl Into<Recipe>,
         engines: &Engines,
         provides: Provides,
+        tier: Tier,
     ) -> Result<(Arc<Compiled>, bool), CompileError> {
         let recipe = recipe.into();
         loop {
-            let asked = Asked { digest, recipe: recipe.clone(), engines: engines.handles(), provides, ahead: false };
+            let asked = Asked { digest, recipe: recipe.clone(), engines: engines.handles(), provides, tier, ahead: false };
             let Answer { compiling, known, by_another } = self.pool.ask(&self.tasks, asked);
             match compiling.await {
                 // Of whoever began it, who may lack what a sibling of this one provides.
@@ -223,40 +244,47 @@ impl Compiler {
 impl Pool {
     /// What is known or being compiled of a component; else its compile begins.
     fn ask(self: &Arc<Pool>, tasks: &TaskTracker, component: Asked<'_>) -> Answer {
-        let Asked { digest, recipe, engines: (p2, p3), provides, ahead } = component;
+        let Asked { digest, recipe, engines: (p2, p3), provides, tier, ahead } = component;
         let ask = |asked: &AtomicBool| if ahead { asked.load(Ordering::Relaxed) } else { asked.swap(true, Ordering::Relaxed) };
         let known = self.known.lock().expect("no panic while held");
-        if let Some(compiled) = known.get(digest).and_then(Weak::upgrade) {
+        if let Some(compiled) = known.get(digest).and_then(Weak::upgrade).filter(|compiled| compiled.tier >= tier) {
             let known = ask(&compiled.asked);
             return Answer { compiling: futures::future::ready(Ok(compiled)).boxed().shared(), known, by_another: false };
         }
         let mut running = self.running.lock().expect("no panic while held");
-        if let Some(Running { compiling, asked, missing }) = running.get(digest) {
+        let under_way = [Tier::Optimized, Tier::Baseline].into_iter().filter(|at| *at >= tier);
+        if let Some(Running { compiling, asked, missing }) = under_way.into_iter().find_map(|at| running.get(&(digest.clone(), at))) {
             let by_another = !std::ptr::fn_addr_eq(*missing, provides.missing);
             return Answer { compiling: compiling.clone(), known: ask(asked), by_another };
         }
         let asked = Arc::new(AtomicBool::new(!ahead));
         let (code, metrics) = (self.code.clone(), self.metrics.clone());
-        let compiling = self.start(tasks, Job { digest: digest.clone(), code, metrics, recipe, p2, p3, provides, asked: asked.clone() });
-        running.insert(digest.clone(), Running { compiling: compiling.clone(), asked, missing: provides.missing });
+        let room = (tier == Tier::Baseline).then(|| self.backlog.room(recipe.holds())).flatten();
+        let tier = if room.is_some() { Tier::Baseline } else { Tier::Optimized };
+        let job = Job { digest: digest.clone(), code, metrics, recipe, p2, p3, provides, tier, asked: asked.clone() };
+        let compiling = self.start(tasks, job, room);
+        running.insert((digest.clone(), tier), Running { compiling: compiling.clone(), asked, missing: provides.missing });
         Answer { compiling, known: false, by_another: false }
     }
 
     /// A compile as a task of its own, which ends by telling what it made.
-    fn start(self: &Arc<Pool>, tasks: &TaskTracker, job: Job) -> Compiling {
+    fn start(self: &Arc<Pool>, tasks: &TaskTracker, job: Job, room: Option<Room>) -> Compiling {
         let (pool, others) = (self.clone(), tasks.clone());
         let task = tasks.spawn(async move {
-            let digest = job.digest.clone();
-            let result = pool.run(job, &others).await;
+            let (digest, tier) = (job.digest.clone(), job.tier);
+            let result = pool.run(job, &others, room).await;
             let mut known = pool.known.lock().expect("no panic while held");
             if let Ok(compiled) = &result {
-                known.retain(|_, weak| weak.strong_count() > 0);
-                known.insert(digest.clone(), Arc::downgrade(compiled));
+                note(&mut known, &digest, compiled);
             }
-            pool.running.lock().expect("no panic while held").remove(&digest);
+            pool.running.lock().expect("no panic while held").remove(&(digest, tier));
             result
         });
         task.map(|ended| ended.unwrap_or_else(|_| Err(CompileError::stopping()))).boxed().shared()
+    }
+
+    fn know(&self, digest: &Digest, compiled: &Arc<Compiled>) {
+        note(&mut self.known.lock().expect("no panic while held"), digest, compiled);
     }
 
     /// Notes from time to time what is in use.
@@ -278,21 +306,16 @@ impl Pool {
         let _ = tokio::task::spawn_blocking(move || used.iter().for_each(|(digest, engine)| code.touch(digest, engine))).await;
     }
 
-    async fn run(&self, job: Job, tasks: &TaskTracker) -> Result<Arc<Compiled>, CompileError> {
+    async fn run(self: &Arc<Pool>, job: Job, tasks: &TaskTracker, room: Option<Room>) -> Result<Arc<Compiled>, CompileError> {
         if job.code.is_some()
             && let Some(loaded) = on_pool(&self.loads, job.clone(), Job::load).await?
         {
-            return Ok(Arc::new(loaded?));
+            return Ok(self.hand_out(loaded?, job, tasks, room));
         }
         let slot = self.slot().await?;
-        let compiled = Arc::new(within(slot, job.clone(), Job::compile).await??);
+        let compiled = within(slot, job.clone(), Job::compile).await??;
         self.metrics.compiled(compiled.took);
-        if job.code.is_some() {
-            // Nobody waits for the disk.
-            let (loads, kept) = (self.loads.clone(), compiled.clone());
-            tasks.spawn(async move { on_pool(&loads, job, move |job| job.keep(&kept)).await });
-        }
-        Ok(compiled)
+        Ok(self.hand_out(compiled, job, tasks, room))
     }
 
     /// The right to compile, at once or from the queue; an error where that is full: a start that failed is tried again.
@@ -305,6 +328,15 @@ impl Pool {
             return Err(CompileError::QueueFull(self.bounds.queue));
         };
         self.slots.clone().acquire_owned().await.map_err(|_closed| CompileError::stopping())
+    }
+}
+
+/// Notes what a component is compiled to, unless better code of it is in use.
+fn note(known: &mut HashMap<Digest, Weak<Compiled>>, digest: &Digest, compiled: &Arc<Compiled>) {
+    known.retain(|_, weak| weak.strong_count() > 0);
+    let better = |known: &Weak<Compiled>| known.upgrade().is_some_and(|known| known.tier > compiled.tier);
+    if !known.get(digest).is_some_and(better) {
+        known.insert(digest.clone(), Arc::downgrade(compiled));
     }
 }
 

@@ -13,6 +13,16 @@ use berth_model::limits::Effective;
 
 use crate::code::CodeCache;
 
+/// An image that a workload will ask for at once. A local one is compiled while the host starts and kept for 10 s, as are the first 16
+/// of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Where it is.
+    pub image: ImageRef,
+    /// Whether instances of it last longer than a request: those of a service, and those that are used again.
+    pub lasting: bool,
+}
+
 /// Configuration of a host. Every default is decided in [`HostConfig::default`].
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -64,8 +74,11 @@ pub struct HostConfig {
     pub log_lines_per_second: u32,
     /// Where compiled code is kept from one start to the next; none: every process compiles anew.
     pub code: Option<Arc<CodeCache>>,
-    /// Local images that workloads will ask for at once: they are compiled while the host starts, the first 16 of them, and kept for 10 s.
-    pub expected: Vec<ImageRef>,
+    /// Whether code for which a start waits is compiled in haste and replaced by optimized code as soon as that is there. Default true.
+    /// Services, what calls them, and components whose instances are used again are always optimized at once.
+    pub tiered_compilation: bool,
+    /// Images that workloads will ask for at once.
+    pub expected: Vec<Expected>,
     /// Certificates that outgoing TLS trusts, beside the system's: a PEM file.
     pub extra_ca: Option<PathBuf>,
 }
@@ -176,6 +189,7 @@ impl Default for HostConfig {
             log_lines: 1000,
             log_lines_per_second: 1000,
             code: None,
+            tiered_compilation: true,
             expected: Vec::new(),
             extra_ca: None,
         }

@@ -1,16 +1,21 @@
 //! The two engines (D11): WASI 0.2 runs on one without concurrency support, which saves a fifth of a request's CPU;
-//! anything that uses 0.3 runs on one with it. Each has one linker, shared by all workloads.
+//! anything that uses 0.3 runs on one with it. Each has one linker, shared by all workloads. Beside each is one for code that was compiled in
+//! haste ([`tier`]).
 
 mod pool;
+mod tier;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
 
 use self::pool::{Keep, Room, StackKeep};
 pub(crate) use self::pool::{PoolLoad, largest_table};
+pub(crate) use self::tier::Tier;
+use self::tier::Tiers;
 use crate::bridge;
 use crate::config::HostConfig;
 use crate::config_store;
@@ -46,6 +51,10 @@ pub(crate) struct EngineSet {
     linker: Arc<Linker<Guest>>,
     /// For units of several members, by how many they have room for: powers of two, made when the first such unit comes.
     larger: Arc<Mutex<BTreeMap<usize, Arc<Linker<Guest>>>>>,
+    /// None of an engine for baseline code.
+    tiers: Option<Arc<Tiers>>,
+    /// For the instances of an engine without a pool.
+    places: Option<Arc<Semaphore>>,
 }
 
 /// Which engine a component needs.
@@ -63,12 +72,11 @@ impl Engines {
         let p2 = EngineSet::new(config, Flavor::P2)?;
         let wanted = cfg!(feature = "wasi-p3") && config.wasi_p3;
         let p3 = wanted.then(|| Arc::new(coming(config.clone())));
-        let (first, second) = (p2.engine.clone(), p3.clone());
+        let (first, second) = (p2.clone(), p3.clone());
         let tick = move || {
-            first.increment_epoch();
-            // Nothing runs on an engine that isn't made.
+            first.tick();
             if let Some(Ok(set)) = second.as_ref().and_then(|p3| p3.made()) {
-                set.engine.increment_epoch();
+                set.tick();
             }
         };
         Ok(Engines { p2, p3, room: Room::of(config), _ticker: Ticker::start(tick, config.tick, pulse) })
@@ -77,8 +85,9 @@ impl Engines {
     /// What the pools hold.
     pub(crate) fn load(&self) -> PoolLoad {
         let p3 = self.p3.as_ref().and_then(|p3| p3.made()?.as_ref().ok());
-        let sets = [Some(&self.p2), p3].into_iter().flatten();
-        self.room.load(sets.filter_map(|set| set.engine.pooling_allocator_metrics()))
+        let sets = || [Some(&self.p2), p3].into_iter().flatten();
+        let places = sets().filter_map(|set| set.baseline()?.places());
+        self.room.load(sets().filter_map(|set| set.engine.pooling_allocator_metrics()), places.map(|free| free.available_permits()))
     }
 
     /// The engine of a flavor; none for 0.3 where that is off or can't be made. Blocks until it is made.
@@ -90,8 +99,8 @@ impl Engines {
     }
 
     /// The engine of WASI 0.2, and the other where there is one, to be waited for by who needs it.
-    pub(crate) fn handles(&self) -> (Engine, Option<Arc<Coming>>) {
-        (self.p2.engine.clone(), self.p3.clone())
+    pub(crate) fn handles(&self) -> (EngineSet, Option<Arc<Coming>>) {
+        (self.p2.clone(), self.p3.clone())
     }
 }
 
@@ -107,7 +116,13 @@ fn coming(config: HostConfig) -> Coming {
 
 impl EngineSet {
     fn new(config: &HostConfig, flavor: Flavor) -> wasmtime::Result<EngineSet> {
-        let engine = Engine::new(&engine_config(config, flavor))?;
+        let mut pooled = engine_config(config, flavor);
+        pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool(config, Keep::of(config, flavor))));
+        let tiers = Some(Arc::new(Tiers::new(config, flavor)));
+        Ok(EngineSet { tiers, ..EngineSet::linked(Engine::new(&pooled)?, flavor)? })
+    }
+
+    fn linked(engine: Engine, flavor: Flavor) -> wasmtime::Result<EngineSet> {
         let mut linker = Linker::new(&engine);
         link_p2(&mut linker)?;
         #[cfg(feature = "wasi-p3")]
@@ -120,7 +135,43 @@ impl EngineSet {
             flavor,
             linker: Arc::new(linker),
             larger: Arc::default(),
+            tiers: None,
+            places: None,
         })
+    }
+
+    /// The engine for code of this tier. Blocks until it is made; an error where it can't be.
+    pub(crate) fn tier(&self, tier: Tier) -> Result<&EngineSet, String> {
+        match (tier, &self.tiers) {
+            (Tier::Baseline, Some(tiers)) => tiers.baseline(),
+            _ => Ok(self),
+        }
+    }
+
+    /// Places for instances, where they come from no pool.
+    pub(crate) fn places(&self) -> Option<&Arc<Semaphore>> {
+        self.places.as_ref()
+    }
+
+    /// The engine for baseline code, if it is made.
+    fn baseline(&self) -> Option<&EngineSet> {
+        self.tiers.as_ref()?.made()
+    }
+
+    /// The code of a component that this engine runs, written down: made by this thread alone, however long that takes.
+    pub(crate) fn optimize(&self, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
+        match &self.tiers {
+            Some(tiers) => tiers.optimize(component),
+            None => self.engine.precompile_component(component),
+        }
+    }
+
+    fn tick(&self) {
+        self.engine.increment_epoch();
+        // Nothing runs on an engine that isn't made.
+        if let Some(baseline) = self.baseline() {
+            baseline.engine.increment_epoch();
+        }
     }
 
     /// The linker for a unit of so many members, at most [`berth_link::MAX_MEMBERS`].
@@ -145,14 +196,13 @@ impl EngineSet {
     }
 }
 
+/// What code for this flavor is compiled for; instances are allocated as they come.
 fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
     let mut c = Config::new();
     c.wasm_component_model(true);
     c.epoch_interruption(true);
     c.memory_init_cow(true);
-    c.max_wasm_stack(config.stack_bytes);
-    // Host functions run on the guest's stack too; what Wasm may not use is theirs.
-    c.async_stack_size(config.stack_bytes + (1536 << 10));
+    stack(&mut c, config.stack_bytes);
     let keep = Keep::of(config, flavor);
     // No guest can read what another left on a stack: what isn't written isn't read. Zeroing also gives back what was touched.
     c.async_stack_zeroing(keep.stack != StackKeep::Whole);
@@ -163,8 +213,14 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
         c.wasm_component_model_async(true);
         c.wasm_component_model_more_async_builtins(true);
     }
-    c.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool(config, keep)));
     c
+}
+
+/// Gives guests a stack of so many bytes.
+fn stack(c: &mut Config, bytes: usize) {
+    c.max_wasm_stack(bytes);
+    // Host functions run on the guest's stack too; what Wasm may not use is theirs.
+    c.async_stack_size(bytes + (1536 << 10));
 }
 
 fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {

@@ -5,7 +5,9 @@
 //! only after that. So guests that fill memory faster than it is given back wait for their own slots.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 
 use crate::admission::Permit;
@@ -15,19 +17,34 @@ use crate::limiter::Account;
 /// A store of one instance.
 pub(crate) struct GuestStore {
     store: Option<Store<Guest>>,
+    place: Option<OwnedSemaphorePermit>,
     permit: Option<Permit>,
 }
+
+/// As many instances as there may be are there.
+#[derive(Debug, thiserror::Error)]
+#[error("maximum concurrent limit for component instances of code that isn't optimized yet reached")]
+pub(crate) struct NoPlace;
 
 /// A store that ended. Dropped in the order of its fields: memory first, then what it was counted as.
 pub(crate) struct Spent {
     _store: Store<Guest>,
     _account: Option<Account>,
+    _place: Option<OwnedSemaphorePermit>,
     _permit: Option<Permit>,
 }
 
 impl GuestStore {
     pub(crate) fn new(store: Store<Guest>) -> GuestStore {
-        GuestStore { store: Some(store), permit: None }
+        GuestStore { store: Some(store), place: None, permit: None }
+    }
+
+    /// Takes one of these places for its instance, until the store's memory is given back. Those of a pool are the pool's to give.
+    pub(crate) fn occupy(&mut self, places: Option<&Arc<Semaphore>>) -> Result<(), NoPlace> {
+        if let Some(places) = places {
+            self.place = Some(places.clone().try_acquire_owned().map_err(|_none| NoPlace)?);
+        }
+        Ok(())
     }
 
     /// Holds the slot of the request that the guest works for, until the store's memory is given back or the slot taken out.
@@ -61,7 +78,7 @@ impl Drop for GuestStore {
         let account = store.data_mut().limiter.close();
         let bytes = account.as_ref().map_or(0, Account::bytes);
         let host = store.data().host().clone();
-        host.reclaim.drop(Spent { _store: store, _account: account, _permit: self.permit.take() }, bytes);
+        host.reclaim.drop(Spent { _store: store, _account: account, _place: self.place.take(), _permit: self.permit.take() }, bytes);
     }
 }
 

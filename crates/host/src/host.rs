@@ -23,7 +23,7 @@ pub use self::bounds::Bound;
 use crate::admission::HostSlots;
 use crate::compile::{CompileBounds, Compiler};
 use crate::component::Shared;
-use crate::config::HostConfig;
+use crate::config::{Expected, HostConfig};
 use crate::egress::permit::GuestConnections;
 use crate::engine::{Engines, WAY_OUT};
 use crate::guest_store::Spent;
@@ -115,7 +115,8 @@ impl Host {
         let metrics = Arc::new(HostMetrics::default());
         let compiler = Compiler::new(compile_bounds(&config), config.code.clone(), metrics.clone());
         // While all that follows is done.
-        compiler.expect(&config.expected, &source, &engines, prepare::provides(&config));
+        let expected = config.expected.iter().map(|Expected { image, lasting }| (image.clone(), prepare::tier(&config, *lasting)));
+        compiler.expect(expected, &source, &engines, prepare::provides(&config));
         let slots = Arc::new(HostSlots::new(config.slots));
         let logs = Arc::new(LogBook::new(config.log_lines, config.log_lines_per_second));
         let memory = Arc::new(MemoryBudget::new(config.memory_budget_bytes));

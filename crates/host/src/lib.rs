@@ -45,7 +45,7 @@ mod turn;
 mod volumes;
 
 pub use code::{CodeCache, CodeEntry, CodeSettings, CodeSum};
-pub use config::{HostConfig, IngressConfig, NetworkConfig, ReclaimConfig, ServiceConfig, VolumeConfig};
+pub use config::{Expected, HostConfig, IngressConfig, NetworkConfig, ReclaimConfig, ServiceConfig, VolumeConfig};
 pub use host::{Bound, Host, StartError};
 pub use metrics::WorkloadFigures;
 pub use status::{ComponentStatus, State, Status, WantedWorkload};

@@ -278,6 +278,8 @@ pub(crate) struct HostMetrics {
     /// Components that found the queue of compiles full.
     pub(crate) compiles_refused: Counter,
     compile_time: Histogram,
+    /// Components whose baseline code was replaced by optimized code.
+    pub(crate) optimizations: Counter,
     pub(crate) code: CodeMetrics,
     /// Requests for a domain that no workload serves.
     pub(crate) unrouted: Counter,

@@ -11,12 +11,14 @@ pub(crate) mod units;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use berth_link::{LinkPlan, Role, Way};
 use berth_model::limits::Effective;
 use berth_model::workload::{self, Workload};
 use berth_oci::Source;
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::InstancePre;
+use tracing::warn;
+use wasmtime::component::{InstancePre, Linker};
 
 use crate::admission::{Admission, HostSlots};
 use crate::bridge::Siblings;
@@ -27,10 +29,10 @@ use crate::config::HostConfig;
 use crate::copied::door::Door;
 use crate::copied::link::{Calls as ServiceCalls, Copied};
 use crate::egress;
-use crate::engine::Engines;
+use crate::engine::{Engines, Tier};
 use crate::guest::Guest;
 use crate::intake::{HttpExport, Inspection};
-use crate::invoke::{Entry, HandlerPre};
+use crate::invoke::{Code, Entry, HandlerPre};
 use crate::logs::{LogBook, WorkloadLog};
 use crate::loopback::Loopback;
 use crate::metrics::WorkloadMetrics;
@@ -184,7 +186,11 @@ impl Preparer {
         let carried = plan.links.iter().any(|link| link.way != Way::Fused && unit.members.contains(&link.importer));
         let missing = if unit.members.len() == 1 && !carried { missing } else { |_: &Inspection| Vec::new() };
         let provides = Provides { missing, ..provides(&self.config) };
-        let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides).await;
+        let copied = copied(plan, unit);
+        // What calls the service is linked to the very code.
+        let lasting = fetched[unit.root].role == Role::Service || spec.reuse.is_on() || !copied.is_empty();
+        let tier = tier(&self.config, lasting);
+        let compiled = self.compiler.compile(&binary.digest, binary.recipe, &self.engines, provides, tier).await;
         let told = |error| PrepareError::of_unit(error, unit, &|part| &fetched[part].spec);
         let (compiled, known) = compiled.map_err(told)?;
         // Also where it was compiled for others, whose siblings provide it.
@@ -192,11 +198,11 @@ impl Preparer {
         if !lacks.is_empty() {
             return Err(told(CompileError::MissingImport(lacks)));
         }
-        let set = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
+        let pooled = self.engines.get(compiled.flavor).expect("it was compiled for this engine");
+        let set = pooled.tier(compiled.tier).expect("it was compiled for this engine");
         let inspection = compiled.inspection.clone();
         let link_error = |error: wasmtime::Error| PrepareError::Link { component: spec.name.clone(), message: format!("{error:#}") };
         let mut linker = set.linker(unit.members.len()).map_err(link_error)?;
-        let copied = copied(plan, unit);
         if !copied.is_empty() {
             let calls = ServiceCalls { door: whole.door.clone(), metrics: whole.metrics.clone() };
             // What leads to this workload's service is in no other's linker.
@@ -206,21 +212,49 @@ impl Preparer {
         let copies = !copied.is_empty() || fetched[unit.root].role == Role::Service;
         let runs = Arc::new(Unit { copies, ..self.unit(whole, unit, fetched, compiled.spans.clone()) });
         let entry = match inspection.http() {
-            Some(export) => Some(Arc::new(Entry {
-                component: runs.root.clone(),
-                unit: runs.clone(),
-                engine: set.engine.clone(),
-                pre: handler(export, pre.clone()).map_err(link_error)?,
-                reuse: reuse(export, &spec.reuse),
-                cut: whole.cut.clone(),
-                _compiled: compiled.clone(),
-            })),
+            Some(export) => {
+                let entry = Arc::new(Entry {
+                    component: runs.root.clone(),
+                    unit: runs.clone(),
+                    code: ArcSwap::from_pointee(Code {
+                        engine: set.engine.clone(),
+                        places: set.places().cloned(),
+                        pre: handler(export, pre.clone()).map_err(link_error)?,
+                        compiled: compiled.clone(),
+                    }),
+                    reuse: reuse(export, &spec.reuse),
+                    cut: whole.cut.clone(),
+                });
+                self.improve(&entry, pooled.linker(unit.members.len()).map_err(link_error)?, export);
+                Some(entry)
+            }
             None => None,
         };
         let cached = known || compiled.from_disk;
         let took = if cached { Duration::ZERO } else { compiled.took };
         let (engine, name) = (set.engine.clone(), spec.name.clone());
         Ok(Linked { root: unit.root, name, inspection, entry, runs, engine, pre, code: compiled, compiled: took, cached })
+    }
+
+    /// Has a handler whose code is baseline code go over to optimized code when that is there.
+    fn improve(&self, entry: &Arc<Entry>, linker: Arc<Linker<Guest>>, export: HttpExport) {
+        let served = Arc::downgrade(entry);
+        self.compiler.once_optimized(&entry.code.load().compiled, move |optimized| {
+            let Some(entry) = served.upgrade() else { return };
+            match linker.instantiate_pre(&optimized.component).and_then(|pre| handler(export, pre)) {
+                Ok(pre) => {
+                    let engine = optimized.component.engine().clone();
+                    entry.code.store(Arc::new(Code { engine, places: None, pre, compiled: optimized }));
+                }
+                Err(error) => warn!(
+                    namespace = &*entry.component.namespace,
+                    workload = &*entry.component.workload,
+                    component = &*entry.component.name,
+                    error = format!("{error:#}"),
+                    "optimized code can't be linked: the baseline code goes on"
+                ),
+            }
+        });
     }
 
     /// Who runs in a unit. Its members share a store, so the root's limits on memory are those of all together.
@@ -284,6 +318,11 @@ impl Preparer {
         let admission = Admission::new(self.slots.clone(), &entry.component.limits, whole.metrics.clone());
         Ok(Arc::new(HttpWorkload { entry, admission, siblings: whole.siblings.clone(), metrics: whole.metrics.clone() }))
     }
+}
+
+/// The least that a component may be compiled to: one whose instances last would run baseline code for as long as they do.
+pub(crate) fn tier(config: &HostConfig, lasting: bool) -> Tier {
+    if config.tiered_compilation && !lasting { Tier::Baseline } else { Tier::Optimized }
 }
 
 /// Makes the components known to each other: those that answer HTTP, each the root of a unit, and who handles what others import.

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use berth_host::Expected;
 use berth_model::image::{ImageRef, InvalidImage};
 use berth_model::manifest::{self, Document, ManifestError};
 use berth_model::resource::{Kind, ObjectKey, Resource};
@@ -46,15 +47,20 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// The images of resources that name only one, each once, in their order: what is composed with others isn't compiled as it is.
-    pub fn single_images(&self) -> Vec<ImageRef> {
-        let mut images = Vec::new();
-        for named in self.resources.iter().map(Resource::images) {
-            let [(_, image)] = named.as_slice() else { continue };
+    /// What a host will be asked for: the images of resources that name only one, each once, in their order. What is composed with others
+    /// isn't compiled as it is.
+    pub fn expected(&self) -> Vec<Expected> {
+        let mut expected: Vec<Expected> = Vec::new();
+        for resource in &self.resources {
+            let images = resource.images();
+            let [(_, image)] = images.as_slice() else { continue };
             // One that isn't valid is refused with its field when it is applied.
-            images.extend(ImageRef::parse(image).ok().filter(|image| !images.contains(image)));
+            let Ok(image) = ImageRef::parse(image) else { continue };
+            if expected.iter().all(|known| known.image != image) {
+                expected.push(Expected { image, lasting: resource.workload_spec().is_some_and(|(_, spec)| spec.has_lasting_instances()) });
+            }
         }
-        images
+        expected
     }
 }
 

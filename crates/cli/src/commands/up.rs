@@ -33,7 +33,7 @@ pub(super) fn run(args: &Up, mut settings: config::Up, common: &Common, out: &mu
     let mut inputs = manifests(&args.files);
     inputs.extend(args.paths.iter().cloned().map(Input::Path));
     let intake = intake::read(&inputs, &mut std::io::stdin())?;
-    settings.local.host.expected = intake.single_images();
+    settings.local.host.expected = intake.expected();
     // Before the host, which counts with what there is.
     let files = system::allow_open_files(settings.open_files);
     files.map_err(|error| usage(format!("--open-files: {error}")))?;

@@ -95,6 +95,7 @@ pub const SETTINGS: &[Setting] = &[
     value("tls-cert-path", "FILE", "", "Serve TLS with this certificate chain (PEM); read again when it changes"),
     value("tls-key-path", "FILE", "", "The certificate's private key (PEM)"),
     switch("no-wasi-p3", "Refuse components of WASI 0.3"),
+    switch("no-tiered-compilation", "Optimize all code before it serves, instead of starting with baseline code"),
     value("registry-ca-path", "FILE", "", "Certificates (PEM) that registries are trusted by beside the system's"),
     switch(
         "cached-when-unreachable",

@@ -34,15 +34,15 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    pub(super) fn new(component: Digest, inspection: &Inspection, spans: &[(Range<u64>, usize)]) -> Meta {
-        let Inspection { imports, exports, largest_table, uses_async } = inspection.clone();
-        Meta { component, imports, exports, largest_table, uses_async, spans: spans.to_vec(), plan: None }
+    pub(super) fn new(component: Digest, told: Told) -> Meta {
+        let Told { inspection: Inspection { imports, exports, largest_table, uses_async }, spans } = told;
+        Meta { component, imports, exports, largest_table, uses_async, spans, plan: None }
     }
 
     /// Of a plan that `key` stands for.
     pub(super) fn of_plan(key: Digest, plan: LinkPlan) -> Meta {
         let nothing = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
-        Meta { plan: Some(plan), ..Meta::new(key, &nothing, &[]) }
+        Meta { plan: Some(plan), ..Meta::new(key, Told { inspection: nothing, spans: Vec::new() }) }
     }
 
     pub(super) fn told(self) -> Told {
@@ -84,7 +84,7 @@ mod tests {
     fn meta() -> Meta {
         let inspection =
             Inspection { imports: vec!["wasi:cli/stdout@0.2.3".into()], exports: vec!["a".into()], largest_table: 7, uses_async: false };
-        Meta::new(Digest::of(b"component"), &inspection, &[(8..90, 1)])
+        Meta::new(Digest::of(b"component"), Told { inspection, spans: vec![(8..90, 1)] })
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The one place with unsafe code: mapping machine code that Berth compiled and authenticated.
+//! The one place with unsafe code: taking in machine code that Berth compiled, just now or earlier and authenticated.
 
-#![allow(unsafe_code, reason = "loading machine code is trusting it; the caller has authenticated it")]
+#![allow(unsafe_code, reason = "loading machine code is trusting it; the caller has authenticated it, or made it")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -21,4 +21,11 @@ pub(super) fn authenticated(engine: &Engine, file: &File, path: &Path) -> wasmti
     // these, with a key that only the user who runs the host can read. Nobody changes it in place: entries are written elsewhere and
     // renamed, and removed by unlinking, which leaves the mapped file as it is.
     unsafe { Component::deserialize_file(engine, mapped) }
+}
+
+/// Takes in `code`, which an engine of this process has made a moment ago, for `engine`.
+pub(crate) fn compiled_here(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `deserialize` runs what it is given. The callers give it what `Engine::precompile_component` has returned to them, which
+    // was in no other hands; that it was made for an engine of equal version, settings and processor features is checked by `deserialize`.
+    unsafe { Component::deserialize(engine, code) }
 }

@@ -10,8 +10,8 @@ use wasmtime::Engine;
 
 use super::recipe::{Made, Recipe};
 use super::{CompileError, Compiled, Provides};
-use crate::code::{CodeCache, Found, Told};
-use crate::engine::{Coming, Flavor};
+use crate::code::{self, CodeCache, Found, Told};
+use crate::engine::{Coming, EngineSet, Flavor, Tier};
 use crate::intake::{self, Inspection};
 use crate::metrics::HostMetrics;
 
@@ -22,29 +22,46 @@ pub(super) struct Job {
     pub(super) code: Option<Arc<CodeCache>>,
     pub(super) metrics: Arc<HostMetrics>,
     pub(super) recipe: Recipe,
-    pub(super) p2: Engine,
+    pub(super) p2: EngineSet,
     pub(super) p3: Option<Arc<Coming>>,
     pub(super) provides: Provides,
+    /// The least that it is to come to.
+    pub(super) tier: Tier,
     pub(super) asked: Arc<AtomicBool>,
 }
 
 impl Job {
-    /// From disk, if the code is there.
+    /// From disk, if the code is there and as good as it is to be.
     pub(super) fn load(self) -> Option<Result<Compiled, CompileError>> {
         let (start, cache) = (Instant::now(), self.code.as_ref()?);
-        // What is compiled for the first engine waits for no other.
-        let found = self.look_for(cache, &self.p2).map(|found| (found, Flavor::P2)).or_else(|| {
-            let p3 = self.p3.as_ref().filter(|_| self.recipe.uses_p3())?.get().as_ref().ok()?;
-            Some((self.look_for(cache, &p3.engine)?, Flavor::P3))
-        });
-        let Some(((component, Told { inspection, spans }), flavor)) = found else {
+        let Some((component, Told { inspection, spans }, flavor, tier)) = self.look_up(cache) else {
             self.metrics.code.misses.inc();
             return None;
         };
         self.metrics.code.hits.inc();
         let (took, asked) = (start.elapsed(), self.asked.clone());
         let checked = self.check(&inspection);
-        Some(checked.map(|()| Compiled { component, inspection, flavor, spans, took, from_disk: true, asked }))
+        Some(checked.map(|()| Compiled { component, inspection, flavor, spans, tier, took, from_disk: true, asked, optimized: None }))
+    }
+
+    /// The best code of the component that the cache has.
+    fn look_up(&self, cache: &CodeCache) -> Option<(wasmtime::component::Component, Told, Flavor, Tier)> {
+        // What is compiled for the first engine waits for no other.
+        if let Some((code, told)) = self.look_for(cache, &self.p2.engine) {
+            return Some((code, told, Flavor::P2, Tier::Optimized));
+        }
+        let (mut set, mut flavor) = (&self.p2, Flavor::P2);
+        if let Some(p3) = self.p3.as_ref().filter(|_| self.recipe.uses_p3()) {
+            (set, flavor) = (p3.get().as_ref().ok()?, Flavor::P3);
+            if let Some((code, told)) = self.look_for(cache, &set.engine) {
+                return Some((code, told, flavor, Tier::Optimized));
+            }
+        }
+        if self.tier > Tier::Baseline {
+            return None;
+        }
+        let (code, told) = self.look_for(cache, &set.tier(Tier::Baseline).ok()?.engine)?;
+        Some((code, told, flavor, Tier::Baseline))
     }
 
     /// The component's code for this engine, if the cache has it.
@@ -73,24 +90,37 @@ impl Job {
     fn translate(&self, made: &Made, start: Instant) -> Result<Compiled, CompileError> {
         let inspection = intake::outline(&made.bytes)?;
         let flavor = if inspection.uses_p3() { Flavor::P3 } else { Flavor::P2 };
-        let Some(engine) = self.engine(flavor)? else {
+        let Some(set) = self.engine(flavor)? else {
             let import = inspection.imports.iter().chain(&inspection.exports).find(|name| name.contains("@0.3")).cloned();
             return Err(CompileError::P3Off(import.unwrap_or_default()));
         };
         self.check(&inspection)?;
+        let engine = &set.tier(self.tier).map_err(CompileError::Failed)?.engine;
         let component = wasmtime::component::Component::from_binary(engine, &made.bytes);
         let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
-        let (spans, took) = (made.spans.clone(), start.elapsed());
-        Ok(Compiled { component, inspection, flavor, spans, took, from_disk: false, asked: self.asked.clone() })
+        let (spans, took, tier, asked) = (made.spans.clone(), start.elapsed(), self.tier, self.asked.clone());
+        Ok(Compiled { component, inspection, flavor, spans, tier, took, from_disk: false, asked, optimized: None })
+    }
+
+    /// Optimized code of what is known by its baseline code, and the same written down; made by this thread alone.
+    pub(super) fn optimize(&self, told: Told, flavor: Flavor) -> Result<(Compiled, Vec<u8>), CompileError> {
+        let start = Instant::now();
+        let failed = |error: wasmtime::Error| CompileError::Failed(format!("{error:#}"));
+        let set = self.engine(flavor)?.expect("its baseline code runs on it");
+        let code = set.optimize(&self.recipe.make()?.bytes).map_err(failed)?;
+        let component = code::compiled_here(&set.engine, &code).map_err(failed)?;
+        let (took, asked, Told { inspection, spans }) = (start.elapsed(), self.asked.clone(), told);
+        let tier = Tier::Optimized;
+        Ok((Compiled { component, inspection, flavor, spans, tier, took, from_disk: false, asked, optimized: None }, code))
     }
 
     /// None for 0.3 where that is off. Blocks until it is made; an error where that failed.
-    fn engine(&self, flavor: Flavor) -> Result<Option<&Engine>, CompileError> {
+    fn engine(&self, flavor: Flavor) -> Result<Option<&EngineSet>, CompileError> {
         match (flavor, &self.p3) {
             (Flavor::P2, _) => Ok(Some(&self.p2)),
             (Flavor::P3, None) => Ok(None),
             (Flavor::P3, Some(p3)) => match p3.get() {
-                Ok(set) => Ok(Some(&set.engine)),
+                Ok(set) => Ok(Some(set)),
                 Err(error) => Err(CompileError::Failed(error.clone())),
             },
         }
@@ -111,17 +141,29 @@ impl Job {
 
     /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
     pub(super) fn keep(&self, compiled: &Compiled) {
-        let (Some(cache), engine) = (&self.code, compiled.component.engine()) else { return };
-        let stored = match compiled.component.serialize() {
-            Ok(code) => cache.store(&self.digest, engine, code, &compiled.inspection, &compiled.spans).unwrap_or_else(|error| {
-                warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
-                false
-            }),
+        match compiled.component.serialize() {
+            Ok(code) => self.store(compiled.component.engine(), code, compiled.told()),
             Err(error) => {
                 warn!(error = format!("{error:#}"), "compiled code can't be written: the next start compiles anew");
-                false
+                self.metrics.code.unstored.inc();
             }
-        };
+        }
+    }
+
+    /// The same of optimized code that is written down, in place of baseline code.
+    pub(super) fn replace(&self, baseline: &Engine, optimized: &Engine, code: Vec<u8>, told: Told) {
+        self.store(optimized, code, told);
+        if let Some(cache) = &self.code {
+            cache.discard(&self.digest, baseline);
+        }
+    }
+
+    fn store(&self, engine: &Engine, code: Vec<u8>, told: Told) {
+        let Some(cache) = &self.code else { return };
+        let stored = cache.store(&self.digest, engine, code, told).unwrap_or_else(|error| {
+            warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
+            false
+        });
         if !stored {
             self.metrics.code.unstored.inc();
         }

@@ -52,6 +52,14 @@ impl Recipe {
         Ok(Made { bytes: bytes.into(), spans })
     }
 
+    /// What it holds in memory, bytes.
+    pub(super) fn holds(&self) -> usize {
+        match self {
+            Recipe::Whole(bytes) => bytes.len(),
+            Recipe::Composed(of) => of.parts.iter().map(Bytes::len).sum(),
+        }
+    }
+
     /// Whether they will need the engine for WASI 0.3: those of several do when those of one do.
     pub(super) fn uses_p3(&self) -> bool {
         let uses_p3 = |bytes: &Bytes| intake::outline(bytes).is_ok_and(|found| found.uses_p3());

@@ -18,6 +18,8 @@ use crate::config::HostConfig;
 use crate::intake;
 use crate::prepare::PrepareError;
 
+mod tiers;
+
 /// A component that does nothing, one of many.
 fn component(number: u8) -> (Digest, Bytes) {
     // A custom section of one name, `n`, and one byte.
@@ -51,7 +53,7 @@ async fn l19_no_more_compiles_run_at_once_than_configured_and_that_many_do() {
     let compiles = (0..12).map(|number| {
         let (digest, bytes) = component(number);
         let (engines, compiler) = (&engines, &compiler);
-        async move { compiler.compile(&digest, bytes, engines, provides).await.map(drop) }
+        async move { compiler.compile(&digest, bytes, engines, provides, Tier::Optimized).await.map(drop) }
     });
     let all = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(compiles)).await.unwrap();
     assert!(all.iter().all(Result::is_ok), "{all:?}");
@@ -70,7 +72,7 @@ async fn l19_past_the_queue_a_compile_is_refused_with_the_settings_name_and_a_la
     let compile = |number, missing: fn(&Inspection) -> Vec<String>| {
         let (digest, bytes) = component(number);
         let (engines, compiler) = (&engines, &compiler);
-        async move { compiler.compile(&digest, bytes, engines, Provides { missing, largest_table: 0 }).await.map(drop) }
+        async move { compiler.compile(&digest, bytes, engines, Provides { missing, largest_table: 0 }, Tier::Optimized).await.map(drop) }
     };
     let (mut first, mut second) = (Box::pin(compile(0, wait)), Box::pin(compile(1, |_| Vec::new())));
     assert!(futures::poll!(first.as_mut()).is_pending());
@@ -102,7 +104,7 @@ async fn until(condition: impl Fn() -> bool) {
 async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_failed() {
     let (engines, compiler) = (engines(), Compiler::new(bounds(2), None, Arc::default()));
     let (digest, bytes) = component(0);
-    let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 });
+    let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 }, Tier::Optimized);
     let failed = compile(|_| vec!["a:b/c".into()]).await;
     assert_eq!(failed.err(), Some(CompileError::MissingImport(vec!["a:b/c".into()])));
     let (one, two) = tokio::join!(compile(|_| Vec::new()), compile(|_| Vec::new()));
@@ -115,7 +117,7 @@ async fn a_component_that_several_ask_for_is_compiled_once_also_after_one_that_f
 async fn who_lacks_an_import_that_a_sibling_of_another_provides_fails_alone() {
     let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
     let (digest, bytes) = component(0);
-    let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 });
+    let compile = |missing| compiler.compile(&digest, bytes.clone(), &engines, Provides { missing, largest_table: 0 }, Tier::Optimized);
     let (mut lacks, mut has) = (Box::pin(compile(|_| vec!["a:b/c".into()])), Box::pin(compile(|_| Vec::new())));
     assert!(futures::poll!(lacks.as_mut()).is_pending() && futures::poll!(has.as_mut()).is_pending());
     assert_eq!(compiler.pool.running.lock().unwrap().len(), 1, "they wait for one compile");
@@ -128,7 +130,8 @@ async fn all_who_lack_the_same_hear_it_of_one_compile() {
     let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
     let (digest, bytes) = component(0);
     let provides = Provides { missing: |_| vec!["a:b/c".into()], largest_table: 0 };
-    let mut compiles: Vec<_> = (0..3).map(|_| Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides))).collect();
+    let mut compiles: Vec<_> =
+        (0..3).map(|_| Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides, Tier::Optimized))).collect();
     for compile in &mut compiles {
         assert!(futures::poll!(compile.as_mut()).is_pending());
     }
@@ -148,7 +151,7 @@ async fn without_an_engine_what_uses_wasi_03_fails_and_says_why() {
     let (digest, p3) = (Digest::of(&bytes), Coming::new(|| Err("no room (instances, slots)".to_owned())));
     let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
     let engines = (engines.handles().0, Some(Arc::new(p3)));
-    let asked = Asked { digest: &digest, recipe: bytes.into(), engines, provides, ahead: false };
+    let asked = Asked { digest: &digest, recipe: bytes.into(), engines, provides, tier: Tier::Optimized, ahead: false };
     let failed = compiler.pool.ask(&compiler.tasks, asked).compiling.await.err();
     assert_eq!(failed, Some(CompileError::Failed("no room (instances, slots)".to_owned())));
 }
@@ -186,7 +189,8 @@ async fn all_who_wait_for_what_cant_be_composed_hear_of_their_own_component() {
     let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
     // The first has more components than the second, and others where the second has these two.
     let asked = [uncomposable(3, 2, 4), uncomposable(1, 0, 2), uncomposable(0, 1, 2)];
-    let compiles = asked.iter().map(|(digest, unit, _)| compiler.compile(digest, Recipe::Composed(unit.clone()), &engines, provides));
+    let compiles =
+        asked.iter().map(|(digest, unit, _)| compiler.compile(digest, Recipe::Composed(unit.clone()), &engines, provides, Tier::Optimized));
     let mut compiles: Vec<_> = compiles.map(Box::pin).collect();
     for compile in &mut compiles {
         assert!(futures::poll!(compile.as_mut()).is_pending());
@@ -210,10 +214,10 @@ async fn l19_a_compile_that_nobody_waits_for_any_more_is_still_the_only_one() {
     let (engines, compiler) = (engines(), Compiler::new(bounds(2), None, Arc::default()));
     let (digest, bytes) = component(0);
     let provides = Provides { missing: count, largest_table: 0 };
-    let mut given_up = Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides));
+    let mut given_up = Box::pin(compiler.compile(&digest, bytes.clone(), &engines, provides, Tier::Optimized));
     assert!(futures::poll!(given_up.as_mut()).is_pending());
     drop(given_up);
-    let waits = compiler.compile(&digest, bytes, &engines, provides);
+    let waits = compiler.compile(&digest, bytes, &engines, provides, Tier::Optimized);
     let go_on = tokio::task::spawn_blocking(|| PAIR.wait());
     let (compiled, _) = tokio::join!(waits, go_on);
     assert!(compiled.unwrap().1, "it joined the first");
@@ -240,11 +244,11 @@ async fn what_is_compiled_ahead_is_new_to_the_first_workload_and_compiled_once()
     let source: Arc<dyn Source> = Arc::new(Disk(bytes.clone()));
     let local = ImageRef::File("/a.wasm".into());
     let pulled = ImageRef::parse("registry.example/a:1").unwrap();
-    compiler.expect(&[local, pulled], &source, &engines, provides);
+    compiler.expect([(local, Tier::Optimized), (pulled, Tier::Optimized)].into_iter(), &source, &engines, provides);
     while compiler.pool.known.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    let compile = async || compiler.compile(&digest, bytes.clone(), &engines, provides).await.unwrap();
+    let compile = async || compiler.compile(&digest, bytes.clone(), &engines, provides, Tier::Optimized).await.unwrap();
     let (first, second) = (compile().await, compile().await);
     assert!(Arc::ptr_eq(&first.0, &second.0));
     assert_eq!((first.1, second.1, RUNS.load(Ordering::SeqCst)), (false, true, 1));
@@ -260,9 +264,9 @@ async fn a_component_that_isnt_valid_is_refused_with_words_though_the_engine_val
     let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
     // An import section that says of one import that it has one, and goes on.
     let bytes: Bytes = [b"\0asm\x0d\0\x01\0".as_slice(), &[7, 2, 1, 0x7f]].concat().into();
-    let refused = compiler.compile(&Digest::of(&bytes), bytes.clone(), &engines, provides).await.err();
+    let refused = compiler.compile(&Digest::of(&bytes), bytes.clone(), &engines, provides, Tier::Optimized).await.err();
     assert_eq!(refused, intake::inspect(&bytes).err().map(CompileError::NotAComponent));
-    assert!(compiler.compile(&Digest::of(b""), Bytes::new(), &engines, provides).await.is_err());
+    assert!(compiler.compile(&Digest::of(b""), Bytes::new(), &engines, provides, Tier::Optimized).await.is_err());
 }
 
 /// Compiles the first component with the code of `folder`: whether it came from disk.
@@ -271,7 +275,7 @@ async fn start(folder: &std::path::Path) -> bool {
     let (engines, compiler) = (engines(), Compiler::new(bounds(1), Some(Arc::new(code)), Arc::default()));
     let (digest, bytes) = component(0);
     let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
-    let from_disk = compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk;
+    let from_disk = compiler.compile(&digest, bytes, &engines, provides, Tier::Optimized).await.unwrap().0.from_disk;
     compiler.settled(PATIENCE).await;
     from_disk
 }
@@ -327,7 +331,7 @@ async fn a_full_or_failing_disk_costs_the_next_start_its_time_and_nothing_else()
         let compiler = Compiler::new(bounds(1), Some(Arc::new(code)), metrics.clone());
         let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
         let (digest, bytes) = component(0);
-        assert!(!compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0.from_disk);
+        assert!(!compiler.compile(&digest, bytes, &engines, provides, Tier::Optimized).await.unwrap().0.from_disk);
         compiler.settled(PATIENCE).await;
         assert_eq!((metrics.code.unstored.get(), metrics.code.misses.get()), (1, 1));
     }
@@ -342,7 +346,7 @@ async fn a_folder_that_somebody_removed_is_made_again_with_a_key() {
     let (engines, compiler) = (engines(), Compiler::new(bounds(1), Some(cache), Arc::default()));
     let provides = Provides { missing: |_| Vec::new(), largest_table: 0 };
     let (digest, bytes) = component(0);
-    compiler.compile(&digest, bytes, &engines, provides).await.unwrap();
+    compiler.compile(&digest, bytes, &engines, provides, Tier::Optimized).await.unwrap();
     compiler.settled(PATIENCE).await;
     assert!(start(&code).await, "what was kept afterwards is good for the next start");
 }
@@ -356,7 +360,7 @@ async fn code_in_use_counts_as_used_however_long_ago_it_was_loaded() {
     let mut in_use = Vec::new();
     for number in 0..2 {
         let (digest, bytes) = component(number);
-        in_use.push(compiler.compile(&digest, bytes, &engines, provides).await.unwrap().0);
+        in_use.push(compiler.compile(&digest, bytes, &engines, provides, Tier::Optimized).await.unwrap().0);
     }
     until(|| cache.entries().unwrap().len() == 2).await;
     // Who kept the code on disk holds it a moment longer.
@@ -390,8 +394,9 @@ fn the_cache_is_listed_checked_bounded_and_emptied() {
     let engines = engines();
     let engine = &engines.get(Flavor::P2).unwrap().engine;
     let inspection = Inspection { imports: Vec::new(), exports: Vec::new(), largest_table: 0, uses_async: false };
+    let told = Told { inspection, spans: Vec::new() };
     for number in 0..3 {
-        assert!(cache.store(&component(number).0, engine, vec![0; 1000], &inspection, &[]).unwrap());
+        assert!(cache.store(&component(number).0, engine, vec![0; 1000], told.clone()).unwrap());
     }
     let entries = cache.entries().unwrap();
     assert_eq!(entries.len(), 3);

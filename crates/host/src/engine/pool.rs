@@ -96,9 +96,10 @@ impl Room {
         }
     }
 
-    /// What the pools hold, one per engine.
-    pub(super) fn load(&self, pools: impl Iterator<Item = PoolingAllocatorMetrics>) -> PoolLoad {
-        pools.fold(PoolLoad::default(), |load, pool| {
+    /// What the pools hold, one per engine; and of how many places for instances that aren't of a pool so many are free, per engine.
+    pub(super) fn load(&self, pools: impl Iterator<Item = PoolingAllocatorMetrics>, free: impl Iterator<Item = usize>) -> PoolLoad {
+        let unpooled = free.map(|free| u64::from(self.instances).saturating_sub(free as u64)).max().unwrap_or(0);
+        pools.fold(PoolLoad { instances: unpooled, ..PoolLoad::default() }, |load, pool| {
             let kept =
                 [pool.unused_memory_bytes_resident(), pool.unused_table_bytes_resident(), pool.unused_stack_bytes_resident().unwrap_or(0)];
             PoolLoad {
@@ -106,6 +107,11 @@ impl Room {
                 kept_bytes: load.kept_bytes + kept.map(|bytes| bytes as u64).iter().sum::<u64>(),
             }
         })
+    }
+
+    /// Instances that there is room for.
+    pub(super) fn instances(&self) -> u32 {
+        self.instances
     }
 
     /// How full a pool is, in instances: of whatever it has the least left.

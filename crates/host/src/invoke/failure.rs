@@ -10,6 +10,7 @@ use super::ending::WorkloadEnded;
 use crate::bridge::code::Code;
 use crate::copied::failure::CallFailed;
 use crate::guest::DeadlinePassed;
+use crate::guest_store::NoPlace;
 use crate::limiter::Hit;
 use crate::metrics::Ended;
 
@@ -86,6 +87,9 @@ impl Failure {
         }
         if let Some(pool) = error.downcast_ref::<PoolConcurrencyLimitError>() {
             return Failure::NoInstance(pool.to_string());
+        }
+        if let Some(none) = error.downcast_ref::<NoPlace>() {
+            return Failure::NoInstance(none.to_string());
         }
         if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             return Failure::Exit(exit.0);

@@ -1,5 +1,6 @@
 //! A fresh instance per request: made for it, gone with it (D3).
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::ending::{Owned, flatten};
@@ -13,15 +14,19 @@ use crate::{guest, turn};
 pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
     let Job { request, id, deadline, time, permit, chain, wires } = job;
     entry.component.metrics.cold_starts.inc();
-    let mut store = guest::store(&entry.engine, &entry.unit, Some(id.clone()), deadline);
+    let code = entry.code.load_full();
+    let mut store = guest::store(&code.engine, &entry.unit, Some(id.clone()), deadline);
     store.data_mut().works_for(Call::new(id.clone(), deadline, fate.clone(), chain));
     let mut owned = Owned::new(store, entry.unit.clone(), fate, time, permit);
-    let serve = async {
-        turn::first(&entry.component.pace).await;
-        let store = owned.store();
-        let handler = entry.pre.instantiate(store).await?;
-        call::run(store, &handler, request, wires, &head).await
+    let result = {
+        let serve = pin!(async {
+            turn::first(&entry.component.pace).await;
+            let store = owned.store();
+            store.occupy(code.places.as_ref())?;
+            let handler = code.pre.instantiate(store).await?;
+            call::run(store, &handler, request, wires, &head).await
+        });
+        before(deadline, &entry.cut, serve).await
     };
-    let result = before(deadline, &entry.cut, serve).await;
     owned.end(flatten(result), &head, &id);
 }

@@ -24,7 +24,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
@@ -53,13 +54,21 @@ pub(crate) struct Entry {
     pub(crate) component: Arc<Component>,
     /// That one, and those that were composed with it.
     pub(crate) unit: Arc<Unit>,
-    pub(crate) engine: wasmtime::Engine,
-    pub(crate) pre: HandlerPre,
+    /// Replaced by better code while it serves; instances stay with the code that they were made of.
+    pub(crate) code: ArcSwap<Code>,
     pub(crate) reuse: Reuse,
     /// Ends every guest of this entry, once the workload's grace period is over.
     pub(crate) cut: CancellationToken,
+}
+
+/// What a handler's instances are made of.
+pub(crate) struct Code {
+    pub(crate) engine: wasmtime::Engine,
+    /// For its instances, where they come from no pool.
+    pub(crate) places: Option<Arc<Semaphore>>,
+    pub(crate) pre: HandlerPre,
     /// Keeps the compiled code known to the compiler as long as somebody runs it.
-    pub(crate) _compiled: Arc<Compiled>,
+    pub(crate) compiled: Arc<Compiled>,
 }
 
 /// A handler of either version, linked and ready to be instantiated.
@@ -136,8 +145,8 @@ where
 {
     let (head, answer) = Head::new();
     let fate = Fate::default();
-    // In a box, for a task's future is moved several times.
-    let guest = Box::pin(run(head, fate.clone()));
+    // In a box, for a task's future is moved several times; made there, for moving it once takes a while too.
+    let guest = Box::into_pin(Box::write(Box::new_uninit(), run(head, fate.clone())));
     let task = tokio::spawn(turn::shared(entry.component.clone(), guest));
     let guard = AbortOnDrop::new(task.abort_handle());
     let (parts, body) = answer.await.unwrap_or(Err(Failure::Gone))?.into_parts();

@@ -7,6 +7,7 @@
 //! workload's service that aren't `async`. So deadlines are watched from outside the store.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -242,17 +243,21 @@ impl Run {
         owed: &Owed,
     ) -> Result<(), (wasmtime::Error, Option<Hit>)> {
         let ready_by = Instant::now() + self.component.limits.request_timeout;
-        let mut store = guest::store(&entry.engine, &entry.unit, None, ready_by + SLACK);
+        let code = entry.code.load_full();
+        let mut store = guest::store(&code.engine, &entry.unit, None, ready_by + SLACK);
         store.data_mut().fated(&self.fate);
         store.data_mut().wanted_by(self.leases.clone());
         // Declared after the store, so dropped before it.
         let dying = Dying(&self.fate);
         let cut = entry.cut.clone();
-        let instantiate = async {
-            turn::first(&self.component.pace).await;
-            entry.pre.instantiate(&mut store).await
+        let instantiated = {
+            let instantiate = pin!(async {
+                turn::first(&self.component.pace).await;
+                code.pre.instantiate(&mut store).await
+            });
+            before(ready_by, &cut, instantiate).await
         };
-        let handler = match super::ending::flatten(before(ready_by, &cut, instantiate).await) {
+        let handler = match super::ending::flatten(instantiated) {
             Ok(handler) => handler,
             Err(error) => {
                 self.owe_all(queue, owed);
@@ -265,7 +270,7 @@ impl Run {
         let serving = store.run_concurrent(async |accessor| {
             if let End::Idle = self.accept(accessor, &service, queue, owed).await? {
                 let idle_by = Instant::now() + self.component.limits.request_timeout;
-                let _ = before(idle_by, &cut, poll_fn(|cx| accessor.poll_no_interesting_tasks(cx))).await;
+                let _ = before(idle_by, &cut, pin!(poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)))).await;
             }
             wasmtime::error::Ok(())
         });

@@ -55,6 +55,7 @@ impl HostCollector {
         }
         let counters = [
             ("berth_compiles", "components compiled", m.compiles.get()),
+            ("berth_optimizations", "components whose baseline code was replaced by optimized code", m.optimizations.get()),
             ("berth_code_cache_hits", "components whose compiled code was on disk", m.code.hits.get()),
             ("berth_code_cache_misses", "components whose compiled code wasn't on disk", m.code.misses.get()),
             ("berth_code_cache_rejected", "entries of compiled code that weren't authentic or were damaged", m.code.foreign.get()),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::meta::LocalObjectReference;
 use crate::condition::Condition;
+use crate::workload::Reuse;
 
 /// Spec of a Workload, as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,20 @@ pub struct WorkloadSpec {
     /// How the workload appears to Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<Kubernetes>,
+}
+
+impl WorkloadSpec {
+    /// Whether there are instances that last longer than a request: a service's, or those that are used again.
+    pub fn has_lasting_instances(&self) -> bool {
+        let is_used_again = |component: &ComponentSpec| {
+            let ComponentSpec { pool_size, max_invocations, max_concurrency, .. } = component;
+            // What isn't a count is refused elsewhere.
+            let [pool_size, max_invocations, max_concurrency] =
+                [pool_size, max_invocations, max_concurrency].map(|count| count.and_then(|n| u32::try_from(n).ok()).unwrap_or(0));
+            Reuse { pool_size, max_invocations, max_concurrency }.is_on()
+        };
+        self.service.is_some() || self.components.iter().any(is_used_again)
+    }
 }
 
 /// A component, as written.
