@@ -31,7 +31,7 @@ use wasmtime::component::Component;
 
 use self::entry::Meta;
 use self::key::Key;
-pub(crate) use self::load::compiled_here;
+pub(crate) use self::load::Written;
 use crate::intake::Inspection;
 
 /// Compiled code is some three to ten times as large as its component.

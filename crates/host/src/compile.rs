@@ -252,7 +252,7 @@ impl Pool {
             return Answer { compiling: futures::future::ready(Ok(compiled)).boxed().shared(), known, by_another: false };
         }
         let mut running = self.running.lock().expect("no panic while held");
-        let under_way = [Tier::Optimized, Tier::Baseline].into_iter().filter(|at| *at >= tier);
+        let under_way = [Tier::Baseline, Tier::Optimized].into_iter().filter(|at| *at >= tier);
         if let Some(Running { compiling, asked, missing }) = under_way.into_iter().find_map(|at| running.get(&(digest.clone(), at))) {
             let by_another = !std::ptr::fn_addr_eq(*missing, provides.missing);
             return Answer { compiling: compiling.clone(), known: ask(asked), by_another };
@@ -312,10 +312,21 @@ impl Pool {
         {
             return Ok(self.hand_out(loaded?, job, tasks, room));
         }
-        let slot = self.slot().await?;
-        let compiled = within(slot, job.clone(), Job::compile).await??;
+        let compiled = match self.compile(job.clone()).await {
+            // What the hasty compiler can't do the other may, or it says better why not.
+            Err(CompileError::Failed(error)) if job.tier == Tier::Baseline => {
+                tracing::debug!(component = %job.digest, error, "no baseline code: it is optimized at once");
+                self.compile(Job { tier: Tier::Optimized, ..job.clone() }).await?
+            }
+            compiled => compiled?,
+        };
         self.metrics.compiled(compiled.took);
         Ok(self.hand_out(compiled, job, tasks, room))
+    }
+
+    async fn compile(&self, job: Job) -> Result<Compiled, CompileError> {
+        let slot = self.slot().await?;
+        within(slot, job, Job::compile).await?
     }
 
     /// The right to compile, at once or from the queue; an error where that is full: a start that failed is tried again.

@@ -74,8 +74,9 @@ pub struct HostConfig {
     pub log_lines_per_second: u32,
     /// Where compiled code is kept from one start to the next; none: every process compiles anew.
     pub code: Option<Arc<CodeCache>>,
-    /// Whether code for which a start waits is compiled in haste and replaced by optimized code as soon as that is there. Default true.
-    /// Services, what calls them, and components whose instances are used again are always optimized at once.
+    /// Whether code for which a start waits is compiled in haste and replaced by optimized code as soon as that is there. Services, what
+    /// calls them, and components whose instances are used again are optimized at once all the same. Default false: Wasmtime gives no
+    /// security support for the way in which the hasty code is made, so it is for components that are trusted.
     pub tiered_compilation: bool,
     /// Images that workloads will ask for at once.
     pub expected: Vec<Expected>,
@@ -189,7 +190,7 @@ impl Default for HostConfig {
             log_lines: 1000,
             log_lines_per_second: 1000,
             code: None,
-            tiered_compilation: true,
+            tiered_compilation: false,
             expected: Vec::new(),
             extra_ca: None,
         }

@@ -8,15 +8,15 @@ mod tier;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
 
 use self::pool::{Keep, Room, StackKeep};
 pub(crate) use self::pool::{PoolLoad, largest_table};
-pub(crate) use self::tier::Tier;
 use self::tier::Tiers;
+pub(crate) use self::tier::{Places, Tier};
 use crate::bridge;
+use crate::code::Written;
 use crate::config::HostConfig;
 use crate::config_store;
 use crate::egress;
@@ -54,7 +54,7 @@ pub(crate) struct EngineSet {
     /// None of an engine for baseline code.
     tiers: Option<Arc<Tiers>>,
     /// For the instances of an engine without a pool.
-    places: Option<Arc<Semaphore>>,
+    places: Option<Arc<Places>>,
 }
 
 /// Which engine a component needs.
@@ -87,7 +87,7 @@ impl Engines {
         let p3 = self.p3.as_ref().and_then(|p3| p3.made()?.as_ref().ok());
         let sets = || [Some(&self.p2), p3].into_iter().flatten();
         let places = sets().filter_map(|set| set.baseline()?.places());
-        self.room.load(sets().filter_map(|set| set.engine.pooling_allocator_metrics()), places.map(|free| free.available_permits()))
+        self.room.load(sets().filter_map(|set| set.engine.pooling_allocator_metrics()), places.map(|places| places.taken()))
     }
 
     /// The engine of a flavor; none for 0.3 where that is off or can't be made. Blocks until it is made.
@@ -149,21 +149,18 @@ impl EngineSet {
     }
 
     /// Places for instances, where they come from no pool.
-    pub(crate) fn places(&self) -> Option<&Arc<Semaphore>> {
+    pub(crate) fn places(&self) -> Option<&Arc<Places>> {
         self.places.as_ref()
     }
 
     /// The engine for baseline code, if it is made.
-    fn baseline(&self) -> Option<&EngineSet> {
+    pub(crate) fn baseline(&self) -> Option<&EngineSet> {
         self.tiers.as_ref()?.made()
     }
 
-    /// The code of a component that this engine runs, written down: made by this thread alone, however long that takes.
-    pub(crate) fn optimize(&self, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
-        match &self.tiers {
-            Some(tiers) => tiers.optimize(component),
-            None => self.engine.precompile_component(component),
-        }
+    /// The code of a component for this engine: made by this thread alone, however long that takes.
+    pub(crate) fn optimize(&self, component: &[u8]) -> wasmtime::Result<Written> {
+        Written::compile(self.tiers.as_ref().map_or(Ok(&self.engine), |tiers| tiers.alone())?, component)
     }
 
     fn tick(&self) {
@@ -202,7 +199,7 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
     c.wasm_component_model(true);
     c.epoch_interruption(true);
     c.memory_init_cow(true);
-    stack(&mut c, config.stack_bytes);
+    stack(&mut c, config.stack_bytes, 1);
     let keep = Keep::of(config, flavor);
     // No guest can read what another left on a stack: what isn't written isn't read. Zeroing also gives back what was touched.
     c.async_stack_zeroing(keep.stack != StackKeep::Whole);
@@ -216,11 +213,12 @@ fn engine_config(config: &HostConfig, flavor: Flavor) -> Config {
     c
 }
 
-/// Gives guests a stack of so many bytes.
-fn stack(c: &mut Config, bytes: usize) {
+/// Gives guests a stack of so many bytes, and fibers room for so many times that much: a host function that is called from deep down may call
+/// the guest, for which the engine counts anew.
+fn stack(c: &mut Config, bytes: usize, depths: usize) {
     c.max_wasm_stack(bytes);
     // Host functions run on the guest's stack too; what Wasm may not use is theirs.
-    c.async_stack_size(bytes + (1536 << 10));
+    c.async_stack_size(bytes * depths + (1536 << 10));
 }
 
 fn link_p2(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {

@@ -5,13 +5,13 @@
 //! only after that. So guests that fill memory faster than it is given back wait for their own slots.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
 use crate::admission::Permit;
 use crate::guest::Guest;
+use crate::invoke::Code;
 use crate::limiter::Account;
 
 /// A store of one instance.
@@ -39,10 +39,10 @@ impl GuestStore {
         GuestStore { store: Some(store), place: None, permit: None }
     }
 
-    /// Takes one of these places for its instance, until the store's memory is given back. Those of a pool are the pool's to give.
-    pub(crate) fn occupy(&mut self, places: Option<&Arc<Semaphore>>) -> Result<(), NoPlace> {
-        if let Some(places) = places {
-            self.place = Some(places.clone().try_acquire_owned().map_err(|_none| NoPlace)?);
+    /// Takes a place for its instance, until the store's memory is given back, where it comes from no pool.
+    pub(crate) fn occupy(&mut self, code: &Code) -> Result<(), NoPlace> {
+        if let Some(places) = &code.places {
+            self.place = Some(places.take(code.compiled.component.resources_required().as_ref()).ok_or(NoPlace)?);
         }
         Ok(())
     }

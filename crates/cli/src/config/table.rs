@@ -95,7 +95,10 @@ pub const SETTINGS: &[Setting] = &[
     value("tls-cert-path", "FILE", "", "Serve TLS with this certificate chain (PEM); read again when it changes"),
     value("tls-key-path", "FILE", "", "The certificate's private key (PEM)"),
     switch("no-wasi-p3", "Refuse components of WASI 0.3"),
-    switch("no-tiered-compilation", "Optimize all code before it serves, instead of starting with baseline code"),
+    switch(
+        "tiered-compilation",
+        "Compile in haste what a start waits for, and optimize it while it serves; for components that are trusted",
+    ),
     value("registry-ca-path", "FILE", "", "Certificates (PEM) that registries are trusted by beside the system's"),
     switch(
         "cached-when-unreachable",

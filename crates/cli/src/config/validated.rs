@@ -106,7 +106,7 @@ pub(super) fn up(values: &Values, common: &Common, errors: &mut Vec<String>) -> 
     bounds(&mut check, &mut host);
     host.limits = limits(&mut check, host.limits);
     host.wasi_p3 &= !check.read("no-wasi-p3", false, switch);
-    host.tiered_compilation &= !check.read("no-tiered-compilation", false, switch);
+    host.tiered_compilation = check.read("tiered-compilation", host.tiered_compilation, switch);
     host.name = check.read("host-name", host.name, label);
     let group = check.read("host-group", "default".to_owned(), label);
     host.labels.insert("hostgroup".into(), group);

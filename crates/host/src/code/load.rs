@@ -1,6 +1,6 @@
 //! The one place with unsafe code: taking in machine code that Berth compiled, just now or earlier and authenticated.
 
-#![allow(unsafe_code, reason = "loading machine code is trusting it; the caller has authenticated it, or made it")]
+#![allow(unsafe_code, reason = "loading machine code is trusting it: it was authenticated, or made here")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -23,9 +23,29 @@ pub(super) fn authenticated(engine: &Engine, file: &File, path: &Path) -> wasmti
     unsafe { Component::deserialize_file(engine, mapped) }
 }
 
-/// Takes in `code`, which an engine of this process has made a moment ago, for `engine`.
-pub(crate) fn compiled_here(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `deserialize` runs what it is given. The callers give it what `Engine::precompile_component` has returned to them, which
-    // was in no other hands; that it was made for an engine of equal version, settings and processor features is checked by `deserialize`.
-    unsafe { Component::deserialize(engine, code) }
+/// Code as an engine of this process has written it down, in no other hands since.
+pub(crate) struct Written(Vec<u8>);
+
+impl Written {
+    /// The code of a component, compiled by `compiler`, which need not be the engine that is to run it.
+    pub(crate) fn compile(compiler: &Engine, component: &[u8]) -> wasmtime::Result<Written> {
+        compiler.precompile_component(component).map(Written)
+    }
+
+    /// The code of a component that is compiled.
+    pub(crate) fn of(component: &Component) -> wasmtime::Result<Written> {
+        component.serialize().map(Written)
+    }
+
+    /// Takes it in for `engine`: an error where that runs no such code, or has no room for such a component.
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        // SAFETY: `deserialize` runs what it is given. This is what `Engine::precompile_component` or `Component::serialize` has returned,
+        // unchanged: nothing else makes or changes a value of this type. That it was made for an engine of equal version, settings and
+        // processor features is checked by `deserialize`.
+        unsafe { Component::deserialize(engine, &self.0) }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
 }

@@ -10,7 +10,7 @@ use wasmtime::Engine;
 
 use super::recipe::{Made, Recipe};
 use super::{CompileError, Compiled, Provides};
-use crate::code::{self, CodeCache, Found, Told};
+use crate::code::{CodeCache, Found, Told, Written};
 use crate::engine::{Coming, EngineSet, Flavor, Tier};
 use crate::intake::{self, Inspection};
 use crate::metrics::HostMetrics;
@@ -96,19 +96,23 @@ impl Job {
         };
         self.check(&inspection)?;
         let engine = &set.tier(self.tier).map_err(CompileError::Failed)?.engine;
-        let component = wasmtime::component::Component::from_binary(engine, &made.bytes);
-        let component = component.map_err(|error| CompileError::Failed(format!("{error:#}")))?;
+        let failed = |error: wasmtime::Error| CompileError::Failed(format!("{error:#}"));
+        let component = wasmtime::component::Component::from_binary(engine, &made.bytes).map_err(failed)?;
+        if self.tier == Tier::Baseline {
+            // An engine without a pool takes whatever comes; that of the optimized code is asked too.
+            Written::of(&component).and_then(|code| code.load(&set.engine)).map_err(failed)?;
+        }
         let (spans, took, tier, asked) = (made.spans.clone(), start.elapsed(), self.tier, self.asked.clone());
         Ok(Compiled { component, inspection, flavor, spans, tier, took, from_disk: false, asked, optimized: None })
     }
 
     /// Optimized code of what is known by its baseline code, and the same written down; made by this thread alone.
-    pub(super) fn optimize(&self, told: Told, flavor: Flavor) -> Result<(Compiled, Vec<u8>), CompileError> {
+    pub(super) fn optimize(&self, told: Told, flavor: Flavor) -> Result<(Compiled, Written), CompileError> {
         let start = Instant::now();
         let failed = |error: wasmtime::Error| CompileError::Failed(format!("{error:#}"));
         let set = self.engine(flavor)?.expect("its baseline code runs on it");
         let code = set.optimize(&self.recipe.make()?.bytes).map_err(failed)?;
-        let component = code::compiled_here(&set.engine, &code).map_err(failed)?;
+        let component = code.load(&set.engine).map_err(failed)?;
         let (took, asked, Told { inspection, spans }) = (start.elapsed(), self.asked.clone(), told);
         let tier = Tier::Optimized;
         Ok((Compiled { component, inspection, flavor, spans, tier, took, from_disk: false, asked, optimized: None }, code))
@@ -139,10 +143,11 @@ impl Job {
         Ok(())
     }
 
-    /// Keeps the code for the next start. A disk that fails costs that start its time, and nothing now.
+    /// Keeps the code for the next start; optimized code in place of baseline code. A disk that fails costs that start its time, and nothing
+    /// now.
     pub(super) fn keep(&self, compiled: &Compiled) {
-        match compiled.component.serialize() {
-            Ok(code) => self.store(compiled.component.engine(), code, compiled.told()),
+        match Written::of(&compiled.component) {
+            Ok(code) => self.store(compiled, code),
             Err(error) => {
                 warn!(error = format!("{error:#}"), "compiled code can't be written: the next start compiles anew");
                 self.metrics.code.unstored.inc();
@@ -150,22 +155,21 @@ impl Job {
         }
     }
 
-    /// The same of optimized code that is written down, in place of baseline code.
-    pub(super) fn replace(&self, baseline: &Engine, optimized: &Engine, code: Vec<u8>, told: Told) {
-        self.store(optimized, code, told);
-        if let Some(cache) = &self.code {
-            cache.discard(&self.digest, baseline);
-        }
-    }
-
-    fn store(&self, engine: &Engine, code: Vec<u8>, told: Told) {
+    /// The same of code that is written down.
+    pub(super) fn store(&self, compiled: &Compiled, code: Written) {
         let Some(cache) = &self.code else { return };
-        let stored = cache.store(&self.digest, engine, code, told).unwrap_or_else(|error| {
+        let stored = cache.store(&self.digest, compiled.component.engine(), code.into_bytes(), compiled.told());
+        let stored = stored.unwrap_or_else(|error| {
             warn!(error = %error, "compiled code can't be kept on disk: the next start compiles anew");
             false
         });
         if !stored {
             self.metrics.code.unstored.inc();
+        } else if compiled.tier == Tier::Optimized
+            && let Ok(Some(set)) = self.engine(compiled.flavor)
+            && let Some(baseline) = set.baseline()
+        {
+            cache.discard(&self.digest, &baseline.engine);
         }
     }
 }

@@ -119,9 +119,7 @@ impl Pool {
     async fn optimize(&self, baseline: &Weak<Compiled>, job: Job, tell: oneshot::Sender<Arc<Compiled>>) {
         let Ok(_turn) = self.backlog.turn.acquire().await else { return };
         // Nobody runs it any more.
-        let Some((told, flavor, engine)) = baseline.upgrade().map(|it| (it.told(), it.flavor, it.component.engine().clone())) else {
-            return;
-        };
+        let Some((told, flavor)) = baseline.upgrade().map(|baseline| (baseline.told(), baseline.flavor)) else { return };
         let digest = job.digest.clone();
         if let Some(known) = self.optimized(&digest) {
             let _ = tell.send(known);
@@ -137,11 +135,8 @@ impl Pool {
         debug!(component = %digest, took_ms = optimized.took.as_millis(), "optimized");
         self.metrics.optimizations.inc();
         self.know(&digest, &optimized);
-        let (told, better) = (optimized.told(), optimized.component.engine().clone());
-        let _ = tell.send(optimized);
-        if job.code.is_some() {
-            let _ = on_pool(&self.loads, job, move |job| job.replace(&engine, &better, code, told)).await;
-        }
+        let _ = tell.send(optimized.clone());
+        let _ = on_pool(&self.loads, job, move |job| job.store(&optimized, code)).await;
     }
 
     fn optimized(&self, digest: &Digest) -> Option<Arc<Compiled>> {

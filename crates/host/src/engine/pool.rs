@@ -17,11 +17,11 @@ const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 const HOST_FRAMES_BYTES: usize = 128 << 10;
 /// How often guests may use up their limit on one stack: a host function that was called from deep down calls `cabi_realloc`, for which the
 /// engine counts anew.
-const DEPTHS_PER_STACK: usize = 2;
+pub(super) const DEPTHS_PER_STACK: usize = 2;
 /// The part of what may be kept that is left to memories and tables where stacks are kept as they are: one in this many.
 const STACKS_LEAVE: u64 = 3;
 /// Tables that a component instance has on average, for which the pool has room.
-const TABLES_PER_SLOT: u32 = 2;
+pub(super) const TABLES_PER_SLOT: u32 = 2;
 /// Slots that keep the pages of the component they last served, per engine, before slots are taken from others.
 const WARM_SLOTS: u32 = 100;
 /// Freed regions that the allocator collects before it gives them back to the kernel: none. What it collects is still resident, and
@@ -96,10 +96,9 @@ impl Room {
         }
     }
 
-    /// What the pools hold, one per engine; and of how many places for instances that aren't of a pool so many are free, per engine.
-    pub(super) fn load(&self, pools: impl Iterator<Item = PoolingAllocatorMetrics>, free: impl Iterator<Item = usize>) -> PoolLoad {
-        let unpooled = free.map(|free| u64::from(self.instances).saturating_sub(free as u64)).max().unwrap_or(0);
-        pools.fold(PoolLoad { instances: unpooled, ..PoolLoad::default() }, |load, pool| {
+    /// What the pools hold, one per engine, and how many places for instances that come from no pool are taken, per engine.
+    pub(super) fn load(&self, pools: impl Iterator<Item = PoolingAllocatorMetrics>, places: impl Iterator<Item = u64>) -> PoolLoad {
+        pools.fold(PoolLoad { instances: places.max().unwrap_or(0), ..PoolLoad::default() }, |load, pool| {
             let kept =
                 [pool.unused_memory_bytes_resident(), pool.unused_table_bytes_resident(), pool.unused_stack_bytes_resident().unwrap_or(0)];
             PoolLoad {

@@ -3,20 +3,26 @@
 //! Baseline code is compiled without optimizations, and with registers allocated in a single pass, which keeps nearly every value on the stack:
 //! frames are 7 times as large on average, and Python's interpreter, which gets by with 12 KiB of stack, needs 192 (measured). So it
 //! runs on an engine of its own, whose stacks are larger. Its instances come from no pool, as that takes longer to make than most components to
-//! compile; there are as many of them as a pool would have.
+//! compile; what fits no pool is refused all the same, and there are no more of them than a pool would have.
+//!
+//! Allocating in a single pass is what Wasmtime 48 gives no security support for (`RegallocAlgorithm::SinglePass`), so a host does it only
+//! where its owner asks for it.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, ResourcesRequired};
 
-use super::pool::Room;
+use super::pool::{DEPTHS_PER_STACK, Room, TABLES_PER_SLOT};
 use super::{EngineSet, Flavor, engine_config, stack};
 use crate::config::HostConfig;
 use crate::later::Later;
+use crate::limiter::{MAX_MEMORIES, MAX_TABLES};
 
 /// How much larger the stacks for baseline code are.
 const STACKS: usize = 16;
+/// The least places, however little memory there is: as many as a small host's requests at once.
+const LEAST_PLACES: u32 = 16;
 
 /// How well code is compiled. The lesser comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,9 +47,9 @@ impl Tiers {
         let baseline = Later::new(move || {
             let mut c = engine_config(&first, flavor);
             quick(&mut c);
-            stack(&mut c, first.stack_bytes * STACKS);
+            stack(&mut c, first.stack_bytes * STACKS, DEPTHS_PER_STACK);
             let set = Engine::new(&c).and_then(|engine| EngineSet::linked(engine, flavor));
-            let places = Some(Arc::new(Semaphore::new(Room::of(&first).instances() as usize)));
+            let places = Some(Arc::new(Places::new(&first)));
             set.map(|set| EngineSet { places, ..set }).map_err(|error| format!("the engine for baseline code can't be made: {error:#}"))
         });
         let alone = Later::new(move || Engine::new(engine_config(&second, flavor).parallel_compilation(false)));
@@ -59,9 +65,37 @@ impl Tiers {
         self.baseline.made()?.as_ref().ok()
     }
 
-    pub(super) fn optimize(&self, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
-        let engine = self.alone.get().as_ref().map_err(|error| wasmtime::format_err!("{error:#}"))?;
-        engine.precompile_component(component)
+    /// The engine that compiles optimized code on the thread that asks.
+    pub(super) fn alone(&self) -> wasmtime::Result<&Engine> {
+        self.alone.get().as_ref().map_err(|error| wasmtime::format_err!("{error:#}"))
+    }
+}
+
+/// Places for instances that come from no pool: as many as a pool would have, and no more than have room for their stacks in the memory budget.
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Places {
+    fn new(config: &HostConfig) -> Places {
+        let stack = (config.stack_bytes * STACKS * DEPTHS_PER_STACK) as u64;
+        let fit = u32::try_from(config.memory_budget_bytes / stack.max(1)).unwrap_or(u32::MAX).max(LEAST_PLACES);
+        let most = Room::of(config).instances().min(fit);
+        Places { free: Arc::new(Semaphore::new(most as usize)), most }
+    }
+
+    /// Places for one instance of what needs so much; all there are, where it needs more. None where too few are left.
+    pub(crate) fn take(&self, needs: Option<&ResourcesRequired>) -> Option<OwnedSemaphorePermit> {
+        let memories = needs.map_or(MAX_MEMORIES, |needs| needs.num_memories);
+        let tables = needs.map_or(MAX_TABLES, |needs| needs.num_tables);
+        let weight = memories.max(tables.div_ceil(TABLES_PER_SLOT)).max(1).min(self.most);
+        self.free.clone().try_acquire_many_owned(weight).ok()
+    }
+
+    /// How many are taken.
+    pub(super) fn taken(&self) -> u64 {
+        u64::from(self.most).saturating_sub(self.free.available_permits() as u64)
     }
 }
 
@@ -77,6 +111,26 @@ mod tests {
 
     use super::*;
     use crate::engine::Engines;
+
+    #[test]
+    fn l31_what_has_many_memories_takes_many_places_and_stacks_have_room_in_the_memory_budget() {
+        let config = |memory_budget_bytes| HostConfig { memory_budget_bytes, instances: Some(100), ..HostConfig::default() };
+        let places = Places::new(&config(64 << 30));
+        let of = |num_memories, num_tables| ResourcesRequired {
+            num_memories,
+            max_initial_memory_size: None,
+            num_tables,
+            max_initial_table_size: None,
+        };
+        let held: Vec<_> = [of(1, 1), of(32, 2), of(0, 9)].iter().map(|needs| places.take(Some(needs)).unwrap()).collect();
+        assert_eq!(places.taken(), 1 + 32 + 5);
+        assert!(places.take(Some(&of(63, 0))).is_none() && places.take(Some(&of(62, 0))).is_some());
+        drop(held);
+        assert!(places.taken() == 0 && places.take(Some(&of(1000, 0))).is_some(), "the largest can run, alone");
+        let small = Places::new(&config(1 << 30));
+        assert!(small.most < 100 && u64::from(small.most) * (16 << 20) <= 1 << 30);
+        assert_eq!(Places::new(&config(1 << 20)).most, LEAST_PLACES);
+    }
 
     /// A function that calls itself as often as it is told, after a long computation of which little is left in the end.
     fn recursion() -> String {

@@ -50,6 +50,10 @@ fn start(config: HostConfig) -> Arc<Host> {
     Host::start(config, Arc::new(LocalSource::new(LocalLimits::default())), Arc::new(Nowhere)).unwrap()
 }
 
+fn tiered() -> HostConfig {
+    HostConfig { tiered_compilation: true, ..HostConfig::default() }
+}
+
 /// What the workload of this domain runs.
 fn code(host: &Host, domain: &str) -> Arc<Compiled> {
     let routes = host.supervisor.routes.load();
@@ -94,7 +98,7 @@ fn l37_a_request_takes_no_lock_that_workloads_share() {
 fn a_handler_goes_over_to_optimized_code_while_it_serves_and_lets_go_of_what_it_had() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
-    let host = start(HostConfig::default());
+    let host = start(tiered());
     for guest in ["p2-hello", "p3-hello"] {
         runtime.block_on(host.start_workload(wanted(guest)));
         let baseline = Some(code(&host, guest)).filter(|code| code.tier == Tier::Baseline).as_ref().map(Arc::downgrade);
@@ -138,7 +142,7 @@ fn l31_baseline_code_keeps_to_the_bounds_on_instances_and_stacks() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
     for guest in ["p2", "p3"] {
-        let host = start(HostConfig { instances: Some(2), ..HostConfig::default() });
+        let host = start(HostConfig { instances: Some(2), ..tiered() });
         let _held = runtime.block_on(host.supervisor.preparer.compiler.hold_back());
         runtime.block_on(host.start_workload(wanted(guest)));
         assert_eq!(code(&host, guest).tier, Tier::Baseline);
@@ -158,7 +162,7 @@ fn l31_baseline_code_keeps_to_the_bounds_on_instances_and_stacks() {
 fn l30_baseline_code_that_computes_is_interrupted() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
-    let host = start(HostConfig::default());
+    let host = start(tiered());
     let _held = runtime.block_on(host.supervisor.preparer.compiler.hold_back());
     for guest in ["p2", "p3"] {
         let mut wanted = wanted(guest);

@@ -22,7 +22,7 @@ pub(crate) async fn run(entry: Arc<Entry>, job: Job, head: Head, fate: Fate) {
         let serve = pin!(async {
             turn::first(&entry.component.pace).await;
             let store = owned.store();
-            store.occupy(code.places.as_ref())?;
+            store.occupy(&code)?;
             let handler = code.pre.instantiate(store).await?;
             call::run(store, &handler, request, wires, &head).await
         });

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
@@ -43,6 +43,7 @@ use crate::bridge::Processed;
 use crate::bridge::chain::Chain;
 use crate::compile::Compiled;
 use crate::component::{Component, Unit};
+use crate::engine::Places;
 use crate::guest::Guest;
 use crate::request_id::RequestId;
 use crate::reuse::Reuse;
@@ -65,7 +66,7 @@ pub(crate) struct Entry {
 pub(crate) struct Code {
     pub(crate) engine: wasmtime::Engine,
     /// For its instances, where they come from no pool.
-    pub(crate) places: Option<Arc<Semaphore>>,
+    pub(crate) places: Option<Arc<Places>>,
     pub(crate) pre: HandlerPre,
     /// Keeps the compiled code known to the compiler as long as somebody runs it.
     pub(crate) compiled: Arc<Compiled>,

@@ -71,8 +71,6 @@ impl Bench {
         config.ingress.threads = 2;
         // Reserving little address space keeps many hosts in one test process cheap.
         config.slots = 200;
-        // Compiling each component twice would only take time from what is tested; what tiers do is tested by itself.
-        config.tiered_compilation = false;
         change(&mut config);
         let events = Arc::new(Events::default());
         let host = Host::start(config, Arc::new(LocalSource::new(LocalLimits::default())), events.clone()).unwrap();
