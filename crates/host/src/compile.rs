@@ -312,21 +312,10 @@ impl Pool {
         {
             return Ok(self.hand_out(loaded?, job, tasks, room));
         }
-        let compiled = match self.compile(job.clone()).await {
-            // What the hasty compiler can't do the other may, or it says better why not.
-            Err(CompileError::Failed(error)) if job.tier == Tier::Baseline => {
-                tracing::debug!(component = %job.digest, error, "no baseline code: it is optimized at once");
-                self.compile(Job { tier: Tier::Optimized, ..job.clone() }).await?
-            }
-            compiled => compiled?,
-        };
+        let slot = self.slot().await?;
+        let compiled = within(slot, job.clone(), Job::compile).await??;
         self.metrics.compiled(compiled.took);
         Ok(self.hand_out(compiled, job, tasks, room))
-    }
-
-    async fn compile(&self, job: Job) -> Result<Compiled, CompileError> {
-        let slot = self.slot().await?;
-        within(slot, job, Job::compile).await?
     }
 
     /// The right to compile, at once or from the queue; an error where that is full: a start that failed is tried again.

@@ -1,11 +1,12 @@
 //! One component's way to compiled code: from disk, or by compiling it, and then to disk. It blocks, and knows nothing of threads and queues.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use berth_model::digest::Digest;
-use tracing::warn;
+use tracing::{debug, warn};
 use wasmtime::Engine;
 
 use super::recipe::{Made, Recipe};
@@ -77,7 +78,20 @@ impl Job {
         None
     }
 
+    /// Compiles it: to optimized code where the hasty compiler can't do it, or to hear why neither can.
     pub(super) fn compile(self) -> Result<Compiled, CompileError> {
+        if self.tier > Tier::Baseline {
+            return self.compile_to();
+        }
+        match catch_unwind(AssertUnwindSafe(|| self.compile_to())) {
+            Ok(Err(CompileError::Failed(error))) => debug!(component = %self.digest, error, "no baseline code: it is optimized at once"),
+            Ok(compiled) => return compiled,
+            Err(_panic) => debug!(component = %self.digest, "no baseline code, as its compiler panicked: it is optimized at once"),
+        }
+        Job { tier: Tier::Optimized, ..self }.compile_to()
+    }
+
+    fn compile_to(&self) -> Result<Compiled, CompileError> {
         // The engine validates what it compiles; what is wrong is looked for only when it refuses.
         let start = Instant::now();
         let made = self.recipe.make()?;

@@ -21,6 +21,8 @@ use crate::limiter::{MAX_MEMORIES, MAX_TABLES};
 
 /// How much larger the stacks for baseline code are.
 const STACKS: usize = 16;
+/// The part of the memory budget that the stacks of one engine for baseline code may take: one in this many, of two such engines.
+const STACKS_SHARE: u64 = 4;
 /// The least places, however little memory there is: as many as a small host's requests at once.
 const LEAST_PLACES: u32 = 16;
 
@@ -71,18 +73,22 @@ impl Tiers {
     }
 }
 
-/// Places for instances that come from no pool: as many as a pool would have, and no more than have room for their stacks in the memory budget.
+/// Places for instances that come from no pool: as many as a pool would have, and no more than have room for a stack each in a part of the
+/// memory budget.
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     most: u32,
+    /// What a pool would have.
+    instances: u32,
 }
 
 impl Places {
     fn new(config: &HostConfig) -> Places {
         let stack = (config.stack_bytes * STACKS * DEPTHS_PER_STACK) as u64;
-        let fit = u32::try_from(config.memory_budget_bytes / stack.max(1)).unwrap_or(u32::MAX).max(LEAST_PLACES);
-        let most = Room::of(config).instances().min(fit);
-        Places { free: Arc::new(Semaphore::new(most as usize)), most }
+        let fit = u32::try_from(config.memory_budget_bytes / STACKS_SHARE / stack.max(1)).unwrap_or(u32::MAX).max(LEAST_PLACES);
+        let instances = Room::of(config).instances();
+        let most = instances.min(fit);
+        Places { free: Arc::new(Semaphore::new(most as usize)), most, instances }
     }
 
     /// Places for one instance of what needs so much; all there are, where it needs more. None where too few are left.
@@ -93,9 +99,10 @@ impl Places {
         self.free.clone().try_acquire_many_owned(weight).ok()
     }
 
-    /// How many are taken.
+    /// How many are taken, in instances of a pool.
     pub(super) fn taken(&self) -> u64 {
-        u64::from(self.most).saturating_sub(self.free.available_permits() as u64)
+        let taken = u64::from(self.most).saturating_sub(self.free.available_permits() as u64);
+        (taken * u64::from(self.instances)).div_ceil(u64::from(self.most))
     }
 }
 
@@ -127,8 +134,10 @@ mod tests {
         assert!(places.take(Some(&of(63, 0))).is_none() && places.take(Some(&of(62, 0))).is_some());
         drop(held);
         assert!(places.taken() == 0 && places.take(Some(&of(1000, 0))).is_some(), "the largest can run, alone");
-        let small = Places::new(&config(1 << 30));
+        let small = Places::new(&config(4 << 30));
         assert!(small.most < 100 && u64::from(small.most) * (16 << 20) <= 1 << 30);
+        let _held = (0..small.most).map(|_| small.take(Some(&of(1, 1))).unwrap()).collect::<Vec<_>>();
+        assert_eq!(small.taken(), 100, "as full as a pool whose 100 instances are taken");
         assert_eq!(Places::new(&config(1 << 20)).most, LEAST_PLACES);
     }
 

@@ -114,3 +114,16 @@ async fn l36_baseline_code_on_disk_is_not_enough_for_who_needs_optimized_code() 
     assert_eq!((best.tier, best.from_disk), (Tier::Optimized, false));
     drop(turn);
 }
+
+#[tokio::test]
+async fn l31_what_fits_no_pool_is_refused_though_baseline_code_runs_without_one() {
+    let (engines, compiler) = (engines(), Compiler::new(bounds(1), None, Arc::default()));
+    let text = format!("(component (core module $m {}) (core instance (instantiate $m)))", "(memory 0)".repeat(9));
+    let bytes: Bytes = wat::parse_str(text).unwrap().into();
+    for tier in [Tier::Baseline, Tier::Optimized] {
+        let refused = compiler.compile(&Digest::of(&bytes), bytes.clone(), &engines, anything(), tier).await.err();
+        assert!(matches!(&refused, Some(CompileError::Failed(error)) if error.contains("memories")), "{refused:?}");
+    }
+    until(|| compiler.tasks.is_empty()).await;
+    assert!(compiler.pool.backlog.is_empty());
+}
