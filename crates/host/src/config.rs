@@ -13,8 +13,7 @@ use berth_model::limits::Effective;
 
 use crate::code::CodeCache;
 
-/// An image that a workload will ask for at once. A local one is compiled while the host starts and kept for 10 s, as are the first 16
-/// of them.
+/// An image that a workload will ask for at once. The first 16 local ones are compiled while the host starts, and kept for 10 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Where it is.

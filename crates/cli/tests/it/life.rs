@@ -1,13 +1,14 @@
 //! A berth's life: up, edited, killed, again up, stopped.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_testkit::guests::path;
 use rustix::process::Signal;
 
-use crate::process::{Home, get, manifest};
+use crate::process::{Home, PATIENCE, Up, get, manifest};
 
 #[test]
 fn a_bare_component_answers_at_the_url_that_is_printed() {
@@ -36,6 +37,37 @@ fn a_component_of_wasi_0_3_answers_and_is_refused_by_name_when_that_is_off() {
     let mut up = home.up(&["hello.wasm", "--ephemeral", "--no-wasi-p3"]);
     let line = up.wait_for("! error: hello:");
     assert!(line.contains("0.3"), "{line}");
+}
+
+/// What the host's metric says at the moment.
+fn sample(up: &Up, admin: SocketAddr, metric: &str) -> u64 {
+    let text = get(admin, "admin", "/metrics").unwrap_or_else(|error| panic!("{error}: {}", up.said())).text;
+    let value = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {metric}")).trim().parse().unwrap()
+}
+
+#[test]
+fn with_tiers_a_component_is_optimized_while_it_serves_and_once_for_all_starts() {
+    let home = Home::new();
+    std::fs::copy(path("p2-hello"), home.path("hello.wasm")).unwrap();
+    let start = || {
+        let mut up = home.up(&["hello.wasm", "--tiered-compilation", "--admin-addr", "127.0.0.1:0"]);
+        let admin: SocketAddr = up.wait_for("/metrics on http://").rsplit_once("//").unwrap().1.trim().parse().unwrap();
+        up.wait_for("curl ");
+        (up, admin)
+    };
+    let (mut up, admin) = start();
+    let deadline = Instant::now() + PATIENCE;
+    while sample(&up, admin, "berth_optimizations_total") == 0 || !home.run(&["cache", "ls"]).ok().contains("code") {
+        assert!(up.get("any.test", "/").text.contains("Hello from WASI 0.2!"));
+        assert!(Instant::now() < deadline, "it is never optimized: {}", up.said());
+    }
+    assert_eq!(sample(&up, admin, "berth_compiles_total"), 1);
+    up.signal(Signal::TERM);
+    assert_eq!(up.ended().code(), Some(0), "{}", up.said());
+    let (up, admin) = start();
+    assert!(up.get("any.test", "/").text.contains("Hello from WASI 0.2!"));
+    assert_eq!((sample(&up, admin, "berth_compiles_total"), sample(&up, admin, "berth_code_cache_hits_total")), (0, 1));
 }
 
 #[test]

@@ -229,3 +229,20 @@ fn an_image_in_a_registry_is_deployed_by_its_repository_where_no_such_file_is() 
         assert!(read(path).unwrap_err().to_string().contains("can't read"), "{path}");
     }
 }
+
+#[test]
+fn what_a_host_will_be_asked_for_says_whose_instances_last() {
+    let tmp = tempfile::tempdir().unwrap();
+    let expected = |more: &str| {
+        let file = tmp.path().join("manifest.yaml");
+        std::fs::write(&file, format!("{}{more}", manifest("hello", "file:///hello.wasm"))).unwrap();
+        let expected = take(Input::Manifests(file)).unwrap().expected();
+        expected.into_iter().map(|Expected { image, lasting }| (image.to_string(), lasting)).collect::<Vec<_>>()
+    };
+    for (more, lasting) in
+        [("", false), ("        maxInvocations: 1\n", false), ("        poolSize: 1\n", true), ("        maxConcurrency: 2\n", true)]
+    {
+        assert_eq!(expected(more), [("file:///hello.wasm".to_owned(), lasting)], "{more}");
+    }
+    assert_eq!(expected("      - name: other\n        image: file:///other.wasm\n"), [], "what is composed isn't compiled as it is");
+}
