@@ -194,7 +194,7 @@ pub fn upload(out: ResponseOutparam, target: &Target) {
     let _ = OutgoingBody::finish(body, None);
     match wait(answered) {
         Ok(response) => answer::text(out, 200, &format!("{}, {taken} KiB taken\n", read_all(response))),
-        Err(code) => answer::text(out, 200, &format!("{code:?}\n")),
+        Err(code) => answer::text(out, 200, &format!("{code:?}, {taken} KiB taken\n")),
     }
 }
 
@@ -239,7 +239,8 @@ fn request_to(target: &Target, method: &Method, headers: Vec<(String, Vec<u8>)>)
     let request = OutgoingRequest::new(Fields::from_list(&headers).expect("they came so"));
     request.set_method(method).expect("it is one");
     request.set_scheme(Some(&Scheme::Http)).expect("it is one");
-    let authority = format!("{}.workload.internal", target.text("to").unwrap_or_default());
+    let sibling = || format!("{}.workload.internal", target.text("to").unwrap_or_default());
+    let authority = target.text("authority").map_or_else(sibling, str::to_owned);
     request.set_authority(Some(&authority)).expect("the name is a host's");
     request.set_path_with_query(Some(target.text("path").unwrap_or("/"))).expect("it is a path");
     request

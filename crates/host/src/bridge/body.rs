@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::Fuse;
+use futures::future::{Fuse, FusedFuture};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::counted::CountedCall;
+use super::link::By;
 use crate::invoke::body::GuestBody;
 use crate::invoke::fate::Fate;
 use crate::metrics::Ended;
@@ -37,28 +38,49 @@ pub(crate) fn request(body: WasiBody, fate: Fate, limit: u64, left: Option<Left>
 pub(crate) type Left = oneshot::Sender<(WasiBody, u64)>;
 
 /// What takes the rest of a body from its writer; nothing is left where it terminated.
-pub(super) type Unread = Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>;
+pub(crate) type Unread = Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-/// Takes what a callee leaves of a request's body, and throws it away: a caller of 0.2 fails where its stream is closed before it has written,
-/// as wstd's client does with the empty body of a GET. In 0.3 a writer is told that its reader has gone, and that is no error.
-pub(super) fn unread() -> (Left, Unread) {
+/// Takes what is left of the body of a request that leaves by `by`, and throws it away: a caller of 0.2 fails where its stream is closed before
+/// it has written, as wstd's client does with the empty body of a GET. In 0.3 a writer is told that its reader has gone, and that is no
+/// error. It ends by itself, when the writer is gone at the latest.
+pub(crate) fn unread(by: By, body: &WasiBody) -> (Option<Left>, Unread) {
+    if by != By::OutgoingHandler || body.is_end_stream() {
+        return (None, Unread::terminated());
+    }
     let (left, unread) = oneshot::channel();
     let take = async move {
         if let Ok((body, room)) = unread.await {
-            let _ = tokio::time::timeout(UNREAD_FOR, discard(body, UNREAD_BYTES.min(room))).await;
+            discard(body, UNREAD_BYTES.min(room)).await;
         }
     };
-    (left, take.boxed().fuse())
+    (Some(left), take.boxed().fuse())
 }
 
-/// Takes what comes until the end or an error, or until it is more than `most` bytes.
-async fn discard(mut body: WasiBody, mut most: u64) {
-    while let Some(Ok(frame)) = body.frame().await {
-        match most.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
-            Some(left) => most = left,
-            None => return,
-        }
+/// Lets the writer of a request that failed end what it writes: it may ask for the error only then.
+pub(crate) fn failed(unread: Unread) {
+    if !unread.is_terminated() {
+        tokio::spawn(unread);
     }
+}
+
+/// The same for a request of which nothing was passed on.
+pub(super) fn refused(by: By, body: WasiBody) {
+    if by == By::OutgoingHandler && !body.is_end_stream() {
+        tokio::spawn(discard(body, UNREAD_BYTES));
+    }
+}
+
+/// Takes what comes until the end or an error, or until it is more than `most` bytes or took too long.
+async fn discard(mut body: WasiBody, mut most: u64) {
+    let take = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            match most.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
+                Some(left) => most = left,
+                None => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(UNREAD_FOR, take).await;
 }
 
 /// A request body that fails past its limit, and where its writer is gone before it was whole.
@@ -242,8 +264,9 @@ mod tests {
     async fn taken_unread(limit: u64, pause: Duration) -> u64 {
         let (writer, reader) = tokio::sync::mpsc::channel::<Bytes>(1);
         let frames = futures::stream::unfold(reader, |mut reader| async { Some((Ok(Frame::data(reader.recv().await?)), reader)) });
-        let (left, unread) = unread();
-        let body = request(StreamBody::new(frames).boxed_unsync(), Fate::default(), limit, Some(left));
+        let body = StreamBody::new(frames).boxed_unsync();
+        let (left, unread) = unread(By::OutgoingHandler, &body);
+        let body = request(body, Fate::default(), limit, left);
         // As a store is dropped, where no runtime is.
         std::thread::spawn(|| drop(body)).join().unwrap();
         let unread = tokio::spawn(unread);
@@ -272,8 +295,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_was_read_leaves_nothing() {
-        let (left, unread) = unread();
-        let whole = request(chunks(&[4, 6]), Fate::default(), 10, Some(left)).collect().await.unwrap();
+        let body = chunks(&[4, 6]);
+        let (left, unread) = unread(By::OutgoingHandler, &body);
+        let whole = request(body, Fate::default(), 10, left).collect().await.unwrap();
         assert_eq!(whole.to_bytes().len(), 10);
         unread.await;
     }

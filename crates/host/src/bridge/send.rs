@@ -47,29 +47,34 @@ impl Caller {
         options: Option<RequestOptions>,
         processed: Processed,
     ) -> Sent {
-        // Weak, so that components don't keep their workload: one that is gone has no siblings.
-        let siblings = self.asker.component.siblings.upgrade().ok_or(Error::ConnectionTerminated)?;
-        let entry = self.find(&siblings, by, request.uri())?;
-        let counted = CountedCall::new(&self.asker.component.metrics);
-        let admitted = self.admit(&siblings, &entry).await;
-        // While the call runs its callee holds what it needs, and the workload may go.
-        drop(siblings);
-        let (chain, permit) = match admitted {
-            Ok(admitted) => admitted,
+        let (entry, counted, admitted) = match self.begin(by, request.uri()).await {
+            Ok(begun) => begun,
             Err(error) => {
-                counted.end(Ended::Refused);
+                body::refused(by, request.into_body());
                 return Err(error);
             }
         };
         let bodyless = request.body().is_end_stream();
-        let (left, mut unread) = match by {
-            By::OutgoingHandler if !bodyless => {
-                let (left, unread) = body::unread();
-                (Some(left), unread)
+        let (left, mut unread) = body::unread(by, request.body());
+        let (job, received) = self.job(&entry, (request, left), processed, admitted);
+        match self.answer(&entry, job, counted, options, &mut unread).await {
+            Ok(response) => Ok((response, transmitted(bodyless, received, unread))),
+            Err(error) => {
+                body::failed(unread);
+                Err(error)
             }
-            _ => (None, Unread::terminated()),
-        };
-        let (job, received) = self.job(&entry, (request, left), processed, (chain, permit));
+        }
+    }
+
+    /// What the callee answers; its head, that is: the body comes while it is read.
+    async fn answer(
+        &self,
+        entry: &Arc<Entry>,
+        job: Job,
+        counted: CountedCall,
+        options: Option<RequestOptions>,
+        unread: &mut Unread,
+    ) -> Result<http::Response<WasiBody>, Error> {
         let shares_deadline = job.deadline == self.call.deadline;
         let patience = Patience {
             deadline: job.deadline + SLACK,
@@ -77,8 +82,9 @@ impl Caller {
             gone: self.call.gone.as_ref(),
         };
         let ended_with = Patience { first_byte: None, ..patience };
-        let answer = beside(&mut unread, patience.wait(invoke(&entry, job))).await;
-        let response = match answer {
+        // Pinned here and waited for by reference: who waits for it would hold it twice, and its bytes are copied with every move.
+        let call = std::pin::pin!(invoke(entry, job));
+        let response = match beside(unread, patience.wait(call)).await {
             Ok(Ok(response)) => response,
             Ok(Err(failure)) => {
                 counted.end(failure.ended());
@@ -99,7 +105,23 @@ impl Caller {
         let between = options.as_ref().and_then(|o| o.between_bytes_timeout);
         let gone = self.call.gone.clone().map(CancellationToken::cancelled_owned);
         let body = ResponseBody::new(body, (counted, how), between, gone).boxed_unsync();
-        Ok((http::Response::from_parts(parts, body), transmitted(bodyless, received, unread)))
+        Ok(http::Response::from_parts(parts, body))
+    }
+
+    /// The component that is meant, the call in the figures, and the right to make it.
+    async fn begin(&self, by: By, uri: &http::Uri) -> Result<(Arc<Entry>, CountedCall, (Chain, Permit)), Error> {
+        // Weak, so that components don't keep their workload: one that is gone has no siblings. While the call runs its callee holds what
+        // it needs, and the workload may go.
+        let siblings = self.asker.component.siblings.upgrade().ok_or(Error::ConnectionTerminated)?;
+        let entry = self.find(&siblings, by, uri)?;
+        let counted = CountedCall::new(&self.asker.component.metrics);
+        match self.admit(&siblings, &entry).await {
+            Ok(admitted) => Ok((entry, counted, admitted)),
+            Err(error) => {
+                counted.end(Ended::Refused);
+                Err(error)
+            }
+        }
     }
 
     /// The component that is meant; an error, told, where there is none.

@@ -25,7 +25,7 @@ use super::lookup::{MAX_NAME_BYTES, lookup};
 use super::permit::{Permit, SocketPermit};
 use super::policy::{Denial, Destination, Way};
 use super::{Asker, Denied};
-use crate::bridge::body::request as request_body;
+use crate::bridge::body::{failed, request as request_body, unread};
 use crate::bridge::chain::{Call, Chain};
 use crate::bridge::link::By;
 use crate::bridge::send::Caller;
@@ -108,13 +108,24 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let deadline = self.patience.map_or(self.deadline, |patience| Instant::now() + patience);
         if self.by == By::Handler || names::sibling(request.uri()).is_some() {
-            return Box::new(self.caller(request.headers(), deadline).send(self.by, request, options, processed));
+            let caller = self.caller(request.headers(), deadline);
+            // Made in its box: it is large to be moved there.
+            let call = Box::write(Box::new_uninit(), caller.send(self.by, request, options, processed));
+            return call;
         }
         let asker = self.asker.clone();
         let deadline = tokio::time::Instant::from_std(deadline);
+        let by = self.by;
         Box::new(async move {
+            let (left, unread) = unread(by, request.body());
+            // Its length is the server's affair.
+            let request = request.map(|body| request_body(body, asker.fate(), u64::MAX, left));
             let send = send(&asker, request, options);
-            tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout))
+            let sent = tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout));
+            if sent.is_err() {
+                failed(unread);
+            }
+            sent
         })
     }
 }
@@ -142,8 +153,6 @@ async fn send(asker: &Asker, mut request: http::Request<WasiBody>, options: Opti
     // The request line of HTTP/1.1 holds a path; the authority is in Host.
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
-    // Its length is the server's affair.
-    let request = request.map(|body| request_body(body, asker.fate(), u64::MAX, None));
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {

@@ -5,6 +5,8 @@ use std::path::Path;
 
 /// The path by which a caller asks the other component.
 pub const VIA: &str = "/via?to=back&path=/";
+/// The path at which the middleware passes requests and responses on as they are.
+pub const AS_IS: &str = "/?as-is";
 /// What a component gets that is used again.
 const REUSE: &str = ", poolSize: 8";
 /// The same where one instance may serve several requests at once.
@@ -34,25 +36,16 @@ pub struct Chain {
 const PLAIN: Chain = Chain { name: "", id: "", guests: &["p3-hello"], fuse: false, path: "/", wanted_fresh: None, wanted_reused: None };
 const NAMED: Chain = Chain { path: VIA, ..PLAIN };
 
+const BEFORE_P2: Chain = Chain { guests: &["p3-middleware", "p2-hello"], wanted_fresh: Some(0.8), wanted_reused: Some(0.75), ..PLAIN };
+const BEFORE_P3: Chain = Chain { guests: &["p3-middleware", "p3-hello"], wanted_fresh: Some(0.65), wanted_reused: Some(0.75), ..PLAIN };
+
 /// The handler alone, and every direction.
-pub const CHAINS: [Chain; 8] = [
+pub const CHAINS: [Chain; 10] = [
     Chain { name: "0.3 handler alone", id: "alone", ..PLAIN },
-    Chain {
-        name: "0.3 middleware, 0.2 handler by import",
-        id: "middleware-p2",
-        guests: &["p3-middleware", "p2-hello"],
-        wanted_fresh: Some(0.8),
-        wanted_reused: Some(0.75),
-        ..PLAIN
-    },
-    Chain {
-        name: "0.3 middleware, 0.3 handler by import",
-        id: "middleware-p3",
-        guests: &["p3-middleware", "p3-hello"],
-        wanted_fresh: Some(0.65),
-        wanted_reused: Some(0.75),
-        ..PLAIN
-    },
+    Chain { name: "0.3 middleware, 0.2 handler by import", id: "middleware-p2", ..BEFORE_P2 },
+    Chain { name: "0.3 middleware, 0.3 handler by import", id: "middleware-p3", ..BEFORE_P3 },
+    Chain { name: "0.3 middleware that changes nothing, 0.2 handler by import", id: "as-is-p2", path: AS_IS, ..BEFORE_P2 },
+    Chain { name: "0.3 middleware that changes nothing, 0.3 handler by import", id: "as-is-p3", path: AS_IS, ..BEFORE_P3 },
     Chain { name: "0.3 middleware, 0.3 handler fused", id: "fused", guests: &["p3-middleware", "p3-hello"], fuse: true, ..PLAIN },
     Chain { name: "0.2 caller, 0.2 handler by name", id: "p2-p2", guests: &["p2", "p2-hello"], ..NAMED },
     Chain { name: "0.2 caller, 0.3 handler by name", id: "p2-p3", guests: &["p2", "p3-hello"], ..NAMED },
@@ -104,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_manifest_says_who_calls_whom_and_how_instances_live() {
-        let fused = CHAINS[3].manifest("fused-reuse", &[Path::new("/x/p3-middleware.wasm"), Path::new("/x/p3-hello.wasm")], true, true);
+        let fused = CHAINS[5].manifest("fused-reuse", &[Path::new("/x/p3-middleware.wasm"), Path::new("/x/p3-hello.wasm")], true, true);
         assert_eq!(
             fused,
             "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Workload\nmetadata: {name: fused-reuse}\nspec:\n  \
@@ -112,7 +105,7 @@ mod tests {
              - {name: front, image: \"file://p3-middleware.wasm\", poolSize: 8, maxConcurrency: 16, links: [{import: \"wasi:http/handler\", \
              component: back, fuse: true}]}\n    - {name: back, image: \"file://p3-hello.wasm\", poolSize: 8, maxConcurrency: 16}\n"
         );
-        let named = CHAINS[4].manifest("p2-p2-fresh", &[Path::new("/x/p2.wasm"), Path::new("/x/p2-hello.wasm")], false, false);
+        let named = CHAINS[6].manifest("p2-p2-fresh", &[Path::new("/x/p2.wasm"), Path::new("/x/p2-hello.wasm")], false, false);
         assert!(named.contains("[incoming-handler]") && named.contains("file:///x/p2.wasm") && !named.contains("links"), "{named}");
     }
 
