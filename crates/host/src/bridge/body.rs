@@ -40,10 +40,10 @@ pub(crate) type Left = oneshot::Sender<(WasiBody, u64)>;
 /// What takes the rest of a body from its writer; nothing is left where it terminated.
 pub(crate) type Unread = Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-/// Takes what is left of the body of a request that leaves by `by`, and throws it away: a caller of 0.2 fails where its stream is closed before
-/// it has written, as wstd's client does with the empty body of a GET. In 0.3 a writer is told that its reader has gone, and that is no
-/// error. It ends by itself, when the writer is gone at the latest.
-pub(crate) fn unread(by: By, body: &WasiBody) -> (Option<Left>, Unread) {
+/// For a request that leaves by `by`: where what is left of its body goes, and what takes it from there and throws it away. A caller of 0.2 fails
+/// where its stream is closed before it has written, as wstd's client does with the empty body of a GET. In 0.3 a writer is told that its
+/// reader has gone, and that is no error.
+pub(crate) fn rest(by: By, body: &WasiBody) -> (Option<Left>, Unread) {
     if by != By::OutgoingHandler || body.is_end_stream() {
         return (None, Unread::terminated());
     }
@@ -57,17 +57,29 @@ pub(crate) fn unread(by: By, body: &WasiBody) -> (Option<Left>, Unread) {
 }
 
 /// Lets the writer of a request that failed end what it writes: it may ask for the error only then.
-pub(crate) fn failed(unread: Unread) {
+pub(crate) fn discard_rest(unread: Unread) {
     if !unread.is_terminated() {
-        tokio::spawn(unread);
+        // tidy: allow(spawn): it ends by itself in UNREAD_FOR, or before that with its writer, and holds nothing but what that writes
+        tokio::spawn(tokio::time::timeout(UNREAD_FOR, unread));
     }
 }
 
 /// The same for a request of which nothing was passed on.
-pub(super) fn refused(by: By, body: WasiBody) {
+pub(super) fn discard_refused(by: By, body: WasiBody) {
     if by == By::OutgoingHandler && !body.is_end_stream() {
+        // tidy: allow(spawn): it ends by itself in UNREAD_FOR, or before that with its writer
         tokio::spawn(discard(body, UNREAD_BYTES));
     }
+}
+
+/// Takes the rest of a request's body while `main` goes on.
+pub(crate) async fn beside<T>(unread: &mut Unread, main: impl Future<Output = T>) -> T {
+    let mut main = std::pin::pin!(main);
+    std::future::poll_fn(|cx| {
+        let _ = unread.poll_unpin(cx);
+        main.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Takes what comes until the end or an error, or until it is more than `most` bytes or took too long.
@@ -265,7 +277,7 @@ mod tests {
         let (writer, reader) = tokio::sync::mpsc::channel::<Bytes>(1);
         let frames = futures::stream::unfold(reader, |mut reader| async { Some((Ok(Frame::data(reader.recv().await?)), reader)) });
         let body = StreamBody::new(frames).boxed_unsync();
-        let (left, unread) = unread(By::OutgoingHandler, &body);
+        let (left, unread) = rest(By::OutgoingHandler, &body);
         let body = request(body, Fate::default(), limit, left);
         // As a store is dropped, where no runtime is.
         std::thread::spawn(|| drop(body)).join().unwrap();
@@ -296,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_was_read_leaves_nothing() {
         let body = chunks(&[4, 6]);
-        let (left, unread) = unread(By::OutgoingHandler, &body);
+        let (left, unread) = rest(By::OutgoingHandler, &body);
         let whole = request(body, Fate::default(), 10, left).collect().await.unwrap();
         assert_eq!(whole.to_bytes().len(), 10);
         unread.await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_http::headers;
-use futures::FutureExt;
 use futures::future::FusedFuture;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http_body::Body;
@@ -14,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::body::{self, Left, ResponseBody, Unread};
+use super::body::{self, Left, ResponseBody, Unread, beside};
 use super::chain::{Call, Chain, MAX_AT_ONCE};
 use super::code;
 use super::counted::CountedCall;
@@ -50,17 +49,17 @@ impl Caller {
         let (entry, counted, admitted) = match self.begin(by, request.uri()).await {
             Ok(begun) => begun,
             Err(error) => {
-                body::refused(by, request.into_body());
+                body::discard_refused(by, request.into_body());
                 return Err(error);
             }
         };
         let bodyless = request.body().is_end_stream();
-        let (left, mut unread) = body::unread(by, request.body());
+        let (left, mut unread) = body::rest(by, request.body());
         let (job, received) = self.job(&entry, (request, left), processed, admitted);
         match self.answer(&entry, job, counted, options, &mut unread).await {
             Ok(response) => Ok((response, transmitted(bodyless, received, unread))),
             Err(error) => {
-                body::failed(unread);
+                body::discard_rest(unread);
                 Err(error)
             }
         }
@@ -286,14 +285,4 @@ fn transmitted(bodyless: bool, received: Received, mut unread: Unread) -> Proces
         }
         told
     })
-}
-
-/// Takes what the callee leaves of the request's body while `main` goes on.
-async fn beside<T>(unread: &mut Unread, main: impl Future<Output = T>) -> T {
-    let mut main = std::pin::pin!(main);
-    std::future::poll_fn(|cx| {
-        let _ = unread.poll_unpin(cx);
-        main.as_mut().poll(cx)
-    })
-    .await
 }

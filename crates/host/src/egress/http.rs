@@ -25,11 +25,10 @@ use super::lookup::{MAX_NAME_BYTES, lookup};
 use super::permit::{Permit, SocketPermit};
 use super::policy::{Denial, Destination, Way};
 use super::{Asker, Denied};
-use crate::bridge::body::{failed, request as request_body, unread};
 use crate::bridge::chain::{Call, Chain};
 use crate::bridge::link::By;
 use crate::bridge::send::Caller;
-use crate::bridge::{Processed, Sent, names};
+use crate::bridge::{Processed, Sent, body, names};
 use crate::component::Component;
 use crate::invoke::guard::AbortOnDrop;
 use crate::request_id::RequestId;
@@ -117,13 +116,13 @@ impl WasiHttpHooks for Outgoing {
         let deadline = tokio::time::Instant::from_std(deadline);
         let by = self.by;
         Box::new(async move {
-            let (left, unread) = unread(by, request.body());
+            let (left, mut unread) = body::rest(by, request.body());
             // Its length is the server's affair.
-            let request = request.map(|body| request_body(body, asker.fate(), u64::MAX, left));
-            let send = send(&asker, request, options);
-            let sent = tokio::time::timeout_at(deadline, send).await.unwrap_or(Err(Error::HttpResponseTimeout));
+            let request = request.map(|body| body::request(body, asker.fate(), u64::MAX, left));
+            let sent = tokio::time::timeout_at(deadline, send(&asker, request, options));
+            let sent = body::beside(&mut unread, sent).await.unwrap_or(Err(Error::HttpResponseTimeout));
             if sent.is_err() {
-                failed(unread);
+                body::discard_rest(unread);
             }
             sent
         })

@@ -104,19 +104,27 @@ async fn a_caller_that_writes_after_its_callee_answered_doesnt_fail_for_that() {
 #[tokio::test]
 async fn a_caller_that_writes_after_its_request_failed_learns_why_it_did() {
     let bench = Bench::start();
-    for (way, code) in [
+    let ways = [
         ("to=nobody", "HttpRequestDenied"),
         ("authority=denied.example.com", "HttpRequestDenied"),
+        ("authority=localhost:9", "ConnectionRefused"),
         ("to=back&path=/error", "InternalError(Some(\"as asked\"))"),
         ("to=back&path=/trap", "ConnectionTerminated"),
-    ] {
-        bench.run(pair("p2", "p2", &Reuse::default())).await;
-        let small = bench.get(&format!("/upload?{way}&kb=200&after=1")).await.body;
-        assert!(small.contains(code) && small.ends_with(", 200 KiB taken\n"), "{way}: {small}");
-        let large = bench.get(&format!("/upload?{way}&mb=8&after=1")).await.body;
-        let taken = large.strip_suffix(" KiB taken\n").and_then(|said| said.rsplit(' ').next()?.parse().ok());
-        assert!(large.contains(code) && taken.is_some_and(|taken: u64| (256..512).contains(&taken)), "{way}, not for ever: {large}");
-        stop(&bench).await;
+    ];
+    for callee in CALLEES {
+        for reuse in reuses() {
+            bench.run(pair("p2", callee, &reuse)).await;
+            for (way, code) in ways {
+                let what = format!("{callee}, {reuse:?}, {way}");
+                let small = bench.get(&format!("/upload?{way}&kb=200&after=1")).await.body;
+                assert!(small.contains(code) && small.ends_with(", 200 KiB taken\n"), "{what}: {small}");
+            }
+            // Not for ever.
+            let large = bench.get("/upload?to=nobody&mb=8&after=1").await.body;
+            let taken = large.strip_suffix(" KiB taken\n").and_then(|said| said.rsplit(' ').next()?.parse().ok());
+            assert!(taken.is_some_and(|taken: u64| (256..512).contains(&taken)), "{callee}, {reuse:?}: {large}");
+            stop(&bench).await;
+        }
     }
 }
 
