@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::Processed;
 use super::counted::CountedCall;
 use super::link::By;
 use crate::invoke::body::GuestBody;
@@ -62,6 +63,14 @@ pub(crate) fn discard_rest(unread: Unread) {
         // tidy: allow(spawn): it ends by itself in UNREAD_FOR, or before that with its writer, and holds nothing but what that writes
         tokio::spawn(tokio::time::timeout(UNREAD_FOR, unread));
     }
+}
+
+/// The same for a request that a server answered: as long as the response is held.
+pub(crate) fn taken(unread: Unread) -> Processed {
+    if unread.is_terminated() {
+        return Box::new(async { Ok(()) });
+    }
+    Box::new(unread.map(Ok))
 }
 
 /// The same for a request of which nothing was passed on.

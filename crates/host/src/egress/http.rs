@@ -120,11 +120,13 @@ impl WasiHttpHooks for Outgoing {
             // Its length is the server's affair.
             let request = request.map(|body| body::request(body, asker.fate(), u64::MAX, left));
             let sent = tokio::time::timeout_at(deadline, send(&asker, request, options));
-            let sent = body::beside(&mut unread, sent).await.unwrap_or(Err(Error::HttpResponseTimeout));
-            if sent.is_err() {
-                body::discard_rest(unread);
+            match body::beside(&mut unread, sent).await.unwrap_or(Err(Error::HttpResponseTimeout)) {
+                Ok((response, _)) => Ok((response, body::taken(unread))),
+                Err(error) => {
+                    body::discard_rest(unread);
+                    Err(error)
+                }
             }
-            sent
         })
     }
 }

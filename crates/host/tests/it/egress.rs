@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -93,6 +94,30 @@ async fn l40_a_granted_port_of_the_hosts_loopback_is_open_and_no_other() {
     }
     server.abort();
     other_server.abort();
+}
+
+/// A server may be done before its client has written, and close the connection.
+#[tokio::test]
+async fn a_caller_that_writes_after_a_server_answered_doesnt_fail_for_that() {
+    let bench = open_bench();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let answer = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge";
+            stream.write_all(answer).await.unwrap();
+            held.push(stream);
+        }
+    });
+    bench.run(opened(workload("p2", "p2", &["p2"]), &[addr.port()])).await;
+    let answer = bench.get_from("p2", &format!("/upload?authority={}&kb=200&after=1", at_host(addr))).await.body;
+    assert_eq!(answer, "5 bytes, 200 KiB taken\n");
+    server.abort();
 }
 
 #[tokio::test]
